@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What users are charged for the memory of their queues.
+//!
+//! Queues count against the same limits as pipes do: `pipe-max-size`, `pipe-user-pages-soft` and
+//! `pipe-user-pages-hard` in `/proc/sys/fs`, see `pipe(7)` and `proc_sys_fs(5)`.
+
+use core::ptr::NonNull;
+use kernel::{bindings, page::PAGE_SIZE, prelude::*};
+
+use crate::ring::NOTE_SIZE;
+
+/// What somebody may always have who is over the soft limit: `PIPE_MIN_DEF_BUFFERS` pages, as for
+/// ordinary pipes.
+const SOFT_LIMIT_SPARES: usize = 2;
+
+/// How many messages go into a page.
+pub(crate) const NOTES_PER_PAGE: usize = PAGE_SIZE / NOTE_SIZE;
+
+/// Somebody whose pipe buffers are counted.
+///
+/// # Invariants
+///
+/// The pointer is valid and owns a reference.
+pub(crate) struct User(NonNull<bindings::user_struct>);
+
+// SAFETY: A `struct user_struct` is not bound to a thread.
+unsafe impl Send for User {}
+// SAFETY: All that is used of it are its counters, which are atomic.
+unsafe impl Sync for User {}
+
+impl User {
+    /// Who is calling.
+    pub(crate) fn current() -> Self {
+        // SAFETY: The credentials of the current task are valid and always have a user.
+        let user = unsafe { bindings::get_uid((*bindings::current_cred()).user) };
+        // INVARIANT: `get_uid()` took a reference.
+        // SAFETY: The user is not null.
+        Self(unsafe { NonNull::new_unchecked(user) })
+    }
+
+    /// Charges the user for `pages` pages of one queue.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` if the caller is unprivileged and that is beyond a limit.
+    pub(crate) fn charge(&self, pages: usize) -> Result<Charge> {
+        // SAFETY: Reading the limit races with its being set, as everywhere; it is one word.
+        let max_size = unsafe { (&raw const bindings::pipe_max_size).read_volatile() };
+        if pages * PAGE_SIZE > max_size as usize
+            // SAFETY: This is process context.
+            && !unsafe { bindings::capable(bindings::CAP_SYS_RESOURCE as c_int) }
+        {
+            return Err(EPERM);
+        }
+
+        // SAFETY: The user is valid, by the invariants.
+        let total =
+            unsafe { bindings::account_pipe_buffers(self.0.as_ptr(), 0, pages as c_ulong) };
+        // INVARIANT: Just accounted.
+        let charge = Charge {
+            user: self.clone(),
+            pages,
+        };
+        // SAFETY: These have no requirements, but for process context.
+        let refused = unsafe {
+            (bindings::too_many_pipe_buffers_hard(total)
+                || pages > SOFT_LIMIT_SPARES && bindings::too_many_pipe_buffers_soft(total))
+                && bindings::pipe_is_unprivileged_user()
+        };
+        if refused {
+            return Err(EPERM);
+        }
+        Ok(charge)
+    }
+}
+
+impl Clone for User {
+    fn clone(&self) -> Self {
+        // SAFETY: The user is valid, by the invariants.
+        unsafe { bindings::get_uid(self.0.as_ptr()) };
+        // INVARIANT: `get_uid()` took a reference.
+        Self(self.0)
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        // SAFETY: The pointer owns a reference, by the invariants.
+        unsafe { bindings::free_uid(self.0.as_ptr()) };
+    }
+}
+
+/// Pages for which a user has been charged, until this is dropped.
+///
+/// # Invariants
+///
+/// `pages` are accounted to `user`.
+pub(crate) struct Charge {
+    user: User,
+    pages: usize,
+}
+
+impl Charge {
+    /// How many pages.
+    pub(crate) fn pages(&self) -> usize {
+        self.pages
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        // SAFETY: The user is valid, by the invariants of `User`.
+        unsafe {
+            bindings::account_pipe_buffers(self.user.0.as_ptr(), self.pages as c_ulong, 0);
+        }
+    }
+}

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Filters: which messages a queue lets through.
+//!
+//! The rule is the one `include/uapi/linux/watch_queue.h` states for `struct
+//! watch_notification_type_filter`.  Sixteen rules are as cheap to match as one, because the set
+//! is prepared when it is installed, as packet classifiers do it with bit vectors: for each byte
+//! of the header and each value that byte can have, one word says which rules accept it.  A
+//! message matches if a bit is left when the words for its bytes are and'ed together.
+
+use crate::note::{Header, INFO_LENGTH};
+
+/// How many rules a filter can have.
+pub(crate) const MAX_RULES: usize = 16;
+
+/// A set of rules: bit N is rule N.
+type Rules = u16;
+
+const _: () = assert!(Rules::BITS as usize == MAX_RULES);
+
+/// One rule, as userspace gives it in `struct watch_notification_type_filter`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rule {
+    /// The type to let through.
+    pub(crate) kind: u32,
+    /// What the bits of `info` under `info_mask` have to be.
+    pub(crate) info_filter: u32,
+    /// Which bits of `info` matter.
+    pub(crate) info_mask: u32,
+    /// The subtypes to let through: bit N % 32 of word N / 32.
+    pub(crate) subtypes: [u32; 8],
+}
+
+impl Rule {
+    /// Whether userspace may ask for this rule.
+    ///
+    /// It may not ask for bits outside of the mask, which could never match, nor for a length.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.info_filter & !self.info_mask == 0 && self.info_mask & INFO_LENGTH == 0
+    }
+
+    fn accepts_subtype(&self, subtype: u8) -> bool {
+        self.subtypes[usize::from(subtype) / 32] >> (subtype % 32) & 1 != 0
+    }
+}
+
+/// For each value of one byte, the rules that accept it.
+type Table = [Rules; 256];
+
+/// A prepared set of rules.
+///
+/// # Invariants
+///
+/// Rule N accepts a message if and only if bit N is set in each table's entry for the byte that
+/// the table is for, and in `above_length`'s for bit 7 of `info`.
+pub(crate) struct Filter {
+    /// By `subtype`.
+    subtype: Table,
+    /// By the bytes of `type`, the least significant first.
+    kind: [Table; 3],
+    /// By bits 8 to 31 of `info`, the least significant byte first.
+    info: [Table; 3],
+    /// By bit 7 of `info`.  The bits below it are the length, which no rule can ask for.
+    above_length: [Rules; 2],
+    /// What of the rules cannot be told from the tables.
+    rules: [Words; MAX_RULES],
+    /// How many of `rules` there are.
+    nr_rules: u8,
+}
+
+/// A [`Rule`] without its subtypes.
+#[derive(Clone, Copy)]
+struct Words {
+    kind: u32,
+    info_filter: u32,
+    info_mask: u32,
+}
+
+impl Filter {
+    /// The filter without rules, to which [`Filter::add`] adds them.  It rejects everything.
+    pub(crate) const EMPTY: Self = Self {
+        subtype: [0; 256],
+        kind: [[0; 256]; 3],
+        info: [[0; 256]; 3],
+        above_length: [0; 2],
+        rules: [Words {
+            kind: 0,
+            info_filter: 0,
+            info_mask: 0,
+        }; MAX_RULES],
+        nr_rules: 0,
+    };
+
+    /// Adds `rule`.  Returns whether there was room for it.
+    pub(crate) fn add(&mut self, rule: &Rule) -> bool {
+        let Some(words) = self.rules.get_mut(usize::from(self.nr_rules)) else {
+            return false;
+        };
+        *words = Words {
+            kind: rule.kind,
+            info_filter: rule.info_filter,
+            info_mask: rule.info_mask,
+        };
+        let bit: Rules = 1 << self.nr_rules;
+        self.nr_rules += 1;
+
+        // A type that does not fit its 24 bits is one no message has.
+        if rule.kind >> 24 == 0 {
+            for (table, byte) in self.kind.iter_mut().zip(rule.kind.to_le_bytes()) {
+                table[usize::from(byte)] |= bit;
+            }
+        }
+
+        let [_, masks @ ..] = rule.info_mask.to_le_bytes();
+        let [_, wanted @ ..] = rule.info_filter.to_le_bytes();
+        for value in 0..=u8::MAX {
+            if rule.accepts_subtype(value) {
+                self.subtype[usize::from(value)] |= bit;
+            }
+            for (table, (mask, wanted)) in self.info.iter_mut().zip(masks.into_iter().zip(wanted)) {
+                if value & mask == wanted {
+                    table[usize::from(value)] |= bit;
+                }
+            }
+        }
+        for (value, entry) in [0, 0x80].into_iter().zip(&mut self.above_length) {
+            if value & rule.info_mask & 0xff == rule.info_filter & 0xff {
+                *entry |= bit;
+            }
+        }
+        true
+    }
+
+    /// Whether any rule accepts a message with this header.
+    #[inline]
+    pub(crate) fn accepts(&self, header: Header) -> bool {
+        let [kind0, kind1, kind2, _] = header.kind.to_le_bytes();
+        let mut rules = self.subtype[usize::from(header.subtype)] & self.kind[0][usize::from(kind0)];
+        // Most of what is rejected is rejected here.
+        if rules == 0 {
+            return false;
+        }
+        rules &= self.kind[1][usize::from(kind1)] & self.kind[2][usize::from(kind2)];
+        let [info0, info1, info2, info3] = header.info.to_le_bytes();
+        rules &= self.above_length[usize::from(info0 >> 7)];
+        rules &= self.info[0][usize::from(info1)];
+        rules &= self.info[1][usize::from(info2)];
+        rules &= self.info[2][usize::from(info3)];
+        rules != 0
+    }
+
+    /// The rules, in the order in which they were added.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = Rule> + '_ {
+        let rules = self.rules.iter().take(usize::from(self.nr_rules));
+        rules.enumerate().map(|(nr, words)| {
+            let mut subtypes = [0; 8];
+            for (value, accepting) in self.subtype.iter().enumerate() {
+                subtypes[value / 32] |= u32::from(accepting >> nr & 1) << (value % 32);
+            }
+            Rule {
+                kind: words.kind,
+                info_filter: words.info_filter,
+                info_mask: words.info_mask,
+                subtypes,
+            }
+        })
+    }
+}
+
+#[cfg_attr(CONFIG_KUNIT, kernel::prelude::kunit_tests(watch_queue_filter))]
+#[cfg(any(test, CONFIG_KUNIT))]
+mod tests {
+    use super::*;
+
+    /// A filter of the rules, in static memory: it is too large for a kernel stack.
+    fn accepts(rules: &[Rule], kind: u32, subtype: u8, info: u32) -> bool {
+        let mut filter = boxed();
+        for rule in rules {
+            assert!(filter.add(rule));
+        }
+        // The tables have to agree with the rule as it is written down.
+        let plainly = rules.iter().any(|rule| {
+            rule.kind == kind
+                && rule.subtypes[usize::from(subtype / 32)] & 1 << (subtype % 32) != 0
+                && info & rule.info_mask == rule.info_filter
+        });
+        let header = Header {
+            kind,
+            subtype,
+            info,
+        };
+        assert_eq!(filter.accepts(header), plainly);
+        plainly
+    }
+
+    #[cfg(test)]
+    fn boxed() -> Box<Filter> {
+        Box::new(Filter::EMPTY)
+    }
+
+    #[cfg(CONFIG_KUNIT)]
+    fn boxed() -> kernel::alloc::KBox<Filter> {
+        let uninit = kernel::alloc::KBox::<Filter>::new_uninit(kernel::alloc::flags::GFP_KERNEL);
+        uninit.expect("memory for a filter").write(Filter::EMPTY)
+    }
+
+    fn rule(kind: u32, subtype: u8) -> Rule {
+        let mut rule = Rule {
+            kind,
+            ..Rule::default()
+        };
+        rule.subtypes[usize::from(subtype) / 32] = 1 << (subtype % 32);
+        rule
+    }
+
+    #[test]
+    fn without_a_matching_rule_everything_is_rejected() {
+        assert!(!accepts(&[], 1, 0, 8));
+        assert!(!accepts(&[rule(1, 0)], 0, 0, 8));
+        assert!(!accepts(&[rule(1, 0)], 2, 0, 8));
+    }
+
+    #[test]
+    fn every_subtype_has_its_own_bit() {
+        for wanted in 0..=255_u8 {
+            assert!(accepts(&[rule(1, wanted)], 1, wanted, 8));
+            for offset in [1, 8, 32, 64, 128, 255] {
+                assert!(!accepts(&[rule(1, wanted)], 1, wanted.wrapping_add(offset), 8));
+            }
+        }
+    }
+
+    #[test]
+    fn types_of_24_bits_are_told_apart() {
+        let kinds = [0, 1, 5, 0x100, 0x105, 0x1_0000, 0x50_0005, 0xff_ffff];
+        for wanted in kinds {
+            for kind in kinds {
+                assert_eq!(accepts(&[rule(wanted, 3)], kind, 3, 8), kind == wanted);
+            }
+        }
+        // Bits above the 24 make it a type that no message has.
+        assert!(!accepts(&[rule(0x100_0005, 3)], 5, 3, 8));
+    }
+
+    #[test]
+    fn info_is_compared_under_the_mask() {
+        for bit in 7..32 {
+            let (mask, other) = (1_u32 << bit, 1_u32 << (7 + (bit - 7 + 1) % 25));
+            let set = Rule {
+                info_mask: mask,
+                info_filter: mask,
+                ..rule(1, 0)
+            };
+            let clear = Rule {
+                info_filter: 0,
+                ..set
+            };
+            for length in [8, 127] {
+                assert!(accepts(&[set], 1, 0, length | mask));
+                assert!(accepts(&[set], 1, 0, length | mask | other));
+                assert!(!accepts(&[set], 1, 0, length | other));
+                assert!(!accepts(&[clear], 1, 0, length | mask));
+                assert!(accepts(&[clear], 1, 0, length | other));
+            }
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_match_come_from_one_rule() {
+        let tagged = Rule {
+            info_mask: 0xff00,
+            info_filter: 0x0300,
+            ..rule(1, 4)
+        };
+        let rules = [tagged, rule(2, 5)];
+        assert!(accepts(&rules, 1, 4, 0x0310));
+        assert!(accepts(&rules, 2, 5, 0x0410));
+        assert!(!accepts(&rules, 1, 5, 0x0310));
+        assert!(!accepts(&rules, 2, 4, 0x0310));
+        assert!(!accepts(&rules, 1, 4, 0x0410));
+    }
+
+    #[test]
+    fn sixteen_rules_and_no_more() {
+        let mut filter = boxed();
+        for kind in 0..16_u32 {
+            assert!(filter.add(&rule(kind * 0x1001, kind as u8 * 9)));
+        }
+        assert!(!filter.add(&rule(99, 0)));
+        for kind in 0..16_u32 {
+            for subtype in 0..=255_u8 {
+                let header = Header {
+                    kind: kind * 0x1001,
+                    subtype,
+                    info: 8,
+                };
+                assert_eq!(filter.accepts(header), u32::from(subtype) == kind * 9);
+            }
+        }
+    }
+
+    #[test]
+    fn the_rules_can_be_read_back() {
+        let mut filter = boxed();
+        let mut odd = rule(7, 200);
+        odd.subtypes[0] = 0x8000_0001;
+        odd.info_mask = 0xffff_ff00;
+        odd.info_filter = 0x1234_5600;
+        assert!(filter.add(&rule(1, 31)));
+        assert!(filter.add(&odd));
+        let mut rules = filter.rules();
+        assert!(rules.next() == Some(rule(1, 31)));
+        assert!(rules.next() == Some(odd));
+        assert!(rules.next().is_none());
+    }
+
+    #[test]
+    fn rules_that_cannot_match_or_ask_for_a_length_are_invalid() {
+        assert!(rule(1, 0).is_valid());
+        let masked = |info_mask, info_filter| Rule {
+            info_mask,
+            info_filter,
+            ..rule(1, 0)
+        };
+        assert!(masked(0xffff_ff80, 0x1234_5680).is_valid());
+        assert!(!masked(0xff00, 0x1_0000).is_valid());
+        for bit in 0..7 {
+            assert!(!masked(1 << bit, 0).is_valid());
+        }
+    }
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * General notification queue: what the kernel's event sources use.
+ *
+ * A source hangs a &struct watch_list off each object that can be watched,
+ * attaches a &struct watch to it when userspace asks, and posts notifications
+ * to the list.  The queue itself lives in kernel/watch_queue/.
+ */
+
+#ifndef _LINUX_WATCH_QUEUE_H
+#define _LINUX_WATCH_QUEUE_H
+
+#include <uapi/linux/watch_queue.h>
+#include <linux/errno.h>
+#include <linux/rbtree.h>
+#include <linux/rcupdate.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+
+struct cred;
+struct file;
+struct inode;
+struct watch_list;
+struct watch_queue;
+
+#ifdef CONFIG_WATCH_QUEUE
+
+/**
+ * struct watch - One object watched by one queue.
+ * @info_id: What userspace calls the watch, already shifted into the bits
+ *	%WATCH_INFO_ID; or'd into the info field of each message.
+ * @id: What the source calls the object; matched against the id of a post.
+ * @private: For the source.
+ *
+ * Allocated by the source with kmalloc(), as the first or only member of what
+ * it allocates, and zeroed.  The source calls init_watch(), sets the members
+ * named above and calls add_watch_to_object().  Once that has succeeded the
+ * watch belongs to the notification queue, which frees it with kfree() after a
+ * grace period; until then it is the source's to kfree().
+ *
+ * The other members are the notification queue's own.
+ */
+struct watch {
+	/* private: first what a post reads, in one cache line */
+	struct hlist_node	list_node;
+	struct watch_queue	*queue;
+	const struct cred	*cred;
+	/* public: */
+	u64			id;
+	u32			info_id;
+	void			*private;
+	/* private: */
+	struct watch_list	*watch_list;
+	union {
+		struct rb_node	queue_node;
+		struct rcu_head	rcu;
+	};
+};
+
+/**
+ * struct watch_list - The watches on one object.
+ * @rcu: For kfree_rcu() of the list by remove_watch_list().
+ * @watchers: The watches, walked under RCU.
+ * @release_watch: Called for each watch that leaves the list, in the context
+ *	of whoever removes it and without locks held; or %NULL.
+ * @lock: Serialises changes of @watchers.
+ *
+ * Must stay readable for a grace period after its last watch is removed.
+ */
+struct watch_list {
+	struct rcu_head		rcu;
+	struct hlist_head	watchers;
+	void			(*release_watch)(struct watch *watch);
+	spinlock_t		lock;
+};
+
+void __post_watch_notification(struct watch_list *wlist,
+			       struct watch_notification *n,
+			       const struct cred *cred, u64 id);
+struct watch_queue *get_watch_queue(int fd);
+void put_watch_queue(struct watch_queue *wqueue);
+void init_watch(struct watch *watch, struct watch_queue *wqueue);
+int add_watch_to_object(struct watch *watch, struct watch_list *wlist);
+int remove_watch_from_object(struct watch_list *wlist, struct watch_queue *wq,
+			     u64 id, bool all);
+
+/* For fs/pipe.c */
+int watch_queue_init_inode(struct inode *inode);
+void watch_queue_put_inode(struct inode *inode);
+long watch_queue_fcntl(struct file *file, unsigned int cmd);
+
+/**
+ * init_watch_list - Initialise a watch list.
+ * @wlist: The list.
+ * @release_watch: See &struct watch_list; or %NULL.
+ */
+static inline void init_watch_list(struct watch_list *wlist,
+				   void (*release_watch)(struct watch *watch))
+{
+	INIT_HLIST_HEAD(&wlist->watchers);
+	spin_lock_init(&wlist->lock);
+	wlist->release_watch = release_watch;
+}
+
+/**
+ * post_watch_notification - Tell those who watch an object of an event.
+ * @wlist: The object's watch list, or %NULL if nobody ever watched it.
+ * @n: The message.  Its length in bytes, 8 to 127, is in the bits
+ *	%WATCH_INFO_LENGTH of its info; the bits %WATCH_INFO_ID are overwritten.
+ * @cred: Who caused the event.
+ * @id: The object, as &watch.id.
+ *
+ * Never allocates and never sleeps.  A queue without room for the message
+ * counts it as lost.
+ *
+ * Context: Any except NMI.  The interrupt state is preserved.
+ */
+static inline void post_watch_notification(struct watch_list *wlist,
+					   struct watch_notification *n,
+					   const struct cred *cred, u64 id)
+{
+	if (unlikely(wlist))
+		__post_watch_notification(wlist, n, cred, id);
+}
+
+/**
+ * remove_watch_list - Remove all watches from an object and free its list.
+ * @wlist: The list, allocated with kmalloc(), or %NULL.
+ * @id: The object, for the removal notifications that the watchers get.
+ *
+ * Context: As &watch_list.release_watch demands; otherwise any except NMI.
+ */
+static inline void remove_watch_list(struct watch_list *wlist, u64 id)
+{
+	if (wlist) {
+		remove_watch_from_object(wlist, NULL, id, true);
+		kfree_rcu(wlist, rcu);
+	}
+}
+
+/**
+ * watch_sizeof - The size of a message, as the info field wants it.
+ * @STRUCT: The message or its type.
+ */
+#define watch_sizeof(STRUCT) (sizeof(STRUCT) << WATCH_INFO_LENGTH__SHIFT)
+
+#else /* !CONFIG_WATCH_QUEUE */
+
+static inline int watch_queue_init_inode(struct inode *inode)
+{
+	return -ENOPKG;
+}
+
+static inline void watch_queue_put_inode(struct inode *inode)
+{
+}
+
+static inline long watch_queue_fcntl(struct file *file, unsigned int cmd)
+{
+	return -EBADF;
+}
+
+#endif /* CONFIG_WATCH_QUEUE */
+
+#endif /* _LINUX_WATCH_QUEUE_H */

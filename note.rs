@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Messages: the layout that `include/uapi/linux/watch_queue.h` gives them.
+
+/// Size of the smallest message, which is all header, in bytes.
+pub(crate) const MIN_LEN: usize = 8;
+
+/// Size of the largest message in bytes.
+pub(crate) const MAX_LEN: usize = 127;
+
+/// Bits of `info` that hold the size of the message in bytes.
+pub(crate) const INFO_LENGTH: u32 = 0x0000_007f;
+
+/// Bits of `info` that hold the tag of the watch.
+pub(crate) const INFO_ID: u32 = 0x0000_ff00;
+
+/// How far the type-specific bits of `info` are shifted.
+const INFO_TYPE_INFO_SHIFT: u32 = 16;
+
+/// `type` of the queue's own messages.
+pub(crate) const TYPE_META: u32 = 0;
+
+/// `subtype` of [`TYPE_META`]: a watch was removed.
+pub(crate) const META_REMOVAL: u8 = 0;
+
+/// `subtype` of [`TYPE_META`]: messages were lost.
+const META_LOSS: u8 = 1;
+
+/// Offset of the byte of a message from which [`length_from`] tells its size.
+pub(crate) const LENGTH_OFFSET: usize = if cfg!(target_endian = "little") { 4 } else { 7 };
+
+/// Bits of the byte at [`LENGTH_OFFSET`] that hold the size.
+const LENGTH_BITS: u8 = INFO_LENGTH as u8;
+
+/// The header that every message begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// `type`, below 2^24.
+    pub(crate) kind: u32,
+    /// `subtype`.
+    pub(crate) subtype: u8,
+    /// `info`: size, tag and type-specific bits.
+    pub(crate) info: u32,
+}
+
+impl Header {
+    /// Takes the first word of a message apart, where C has its two bit-fields.
+    #[inline]
+    pub(crate) fn from_words(word: u32, info: u32) -> Self {
+        let (kind, subtype) = if cfg!(target_endian = "little") {
+            (word & 0x00ff_ffff, (word >> 24) as u8)
+        } else {
+            (word >> 8, word as u8)
+        };
+        Self {
+            kind,
+            subtype,
+            info,
+        }
+    }
+
+    /// The header as it lies in memory.
+    pub(crate) fn to_bytes(self) -> [u8; MIN_LEN] {
+        let word = if cfg!(target_endian = "little") {
+            self.kind | u32::from(self.subtype) << 24
+        } else {
+            self.kind << 8 | u32::from(self.subtype)
+        };
+        let (word, info) = (word.to_ne_bytes(), self.info.to_ne_bytes());
+        [
+            word[0], word[1], word[2], word[3], info[0], info[1], info[2], info[3],
+        ]
+    }
+}
+
+/// A whole message.
+///
+/// # Invariants
+///
+/// The slice is [`MIN_LEN`] to [`MAX_LEN`] bytes long, and the size in its header is its length.
+#[derive(Clone, Copy)]
+pub(crate) struct Note<'a>(&'a [u8]);
+
+impl<'a> Note<'a> {
+    /// Checks that `bytes` are exactly one message.
+    #[inline]
+    pub(crate) fn new(bytes: &'a [u8]) -> Option<Self> {
+        let length = usize::from(bytes.get(LENGTH_OFFSET)? & LENGTH_BITS);
+        if bytes.len() < MIN_LEN || bytes.len() != length {
+            return None;
+        }
+        // INVARIANT: Just checked; seven bits are at most `MAX_LEN`.
+        Some(Self(bytes))
+    }
+
+    /// The message as it lies in memory.
+    #[inline]
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+/// The size of a message, given its byte at [`LENGTH_OFFSET`].
+#[inline]
+pub(crate) fn length_from(byte: u8) -> usize {
+    usize::from(byte & LENGTH_BITS)
+}
+
+/// The record that tells a reader that `lost` messages are missing at its place in the stream.
+///
+/// Its count has 16 bits; it says 65535 for that many and for more.
+pub(crate) fn loss_record(lost: u32) -> [u8; MIN_LEN] {
+    Header {
+        kind: TYPE_META,
+        subtype: META_LOSS,
+        info: lost.min(u32::from(u16::MAX)) << INFO_TYPE_INFO_SHIFT | MIN_LEN as u32,
+    }
+    .to_bytes()
+}
+
+/// The message that tells a watcher that its watch with the tag `info_id`, on the object `id`, is
+/// gone.
+pub(crate) struct Removal {
+    bytes: [u8; 16],
+}
+
+impl Removal {
+    /// Makes the message; its short form, without the object, if `id` is 0.
+    pub(crate) fn new(info_id: u32, id: u64) -> Self {
+        let length = if id == 0 { MIN_LEN } else { 16 };
+        let mut bytes = [0; 16];
+        bytes[..MIN_LEN].copy_from_slice(
+            &Header {
+                kind: TYPE_META,
+                subtype: META_REMOVAL,
+                info: info_id & INFO_ID | length as u32,
+            }
+            .to_bytes(),
+        );
+        bytes[MIN_LEN..].copy_from_slice(&id.to_ne_bytes());
+        Self { bytes }
+    }
+
+    /// The message.
+    pub(crate) fn note(&self) -> Note<'_> {
+        let length = length_from(self.bytes[LENGTH_OFFSET]);
+        // INVARIANT: `new()` wrote the length, 8 or 16.
+        Note(&self.bytes[..length])
+    }
+}
+
+#[cfg_attr(CONFIG_KUNIT, kernel::prelude::kunit_tests(watch_queue_note))]
+#[cfg(any(test, CONFIG_KUNIT))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_survives_the_round_trip_through_memory() {
+        for header in [
+            (0, 0, 8),
+            (1, 2, 0x0001_ff10),
+            (0x00ff_ffff, 255, 0xffff_ffff),
+            (0x0012_3456, 0x78, 0x9abc_de7f),
+        ] {
+            let (kind, subtype, info) = header;
+            let bytes = Header {
+                kind,
+                subtype,
+                info,
+            }
+            .to_bytes();
+            let word = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            let again = Header::from_words(word, info);
+            assert_eq!(again.kind, kind);
+            assert_eq!(again.subtype, subtype);
+            assert_eq!(again.info, info);
+        }
+    }
+
+    #[test]
+    fn only_whole_messages_of_8_to_127_bytes_are_notes() {
+        let mut bytes = [0_u8; 128];
+        for length in 0..128_usize {
+            bytes[LENGTH_OFFSET] = length as u8;
+            for have in 0..=128_usize {
+                let whole = have == length && have >= MIN_LEN;
+                assert_eq!(Note::new(&bytes[..have]).is_some(), whole);
+            }
+        }
+    }
+
+    #[test]
+    fn the_bit_above_the_length_is_not_part_of_it() {
+        let mut bytes = [0_u8; 16];
+        bytes[LENGTH_OFFSET] = 0x80 | 16;
+        assert!(Note::new(&bytes).is_some());
+        assert_eq!(length_from(0x80 | 16), 16);
+    }
+
+    #[test]
+    fn a_loss_is_counted_in_the_type_specific_bits_and_saturates() {
+        for (lost, says) in [(1, 1), (65_534, 65_534), (65_535, 65_535), (u32::MAX, 65_535)] {
+            let bytes = loss_record(lost);
+            let info = u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+            assert_eq!(info, says << 16 | 8);
+            assert!(Note::new(&bytes).is_some());
+        }
+    }
+
+    #[test]
+    fn a_removal_is_short_without_an_id_and_long_with_one() {
+        assert_eq!(Removal::new(0x0300, 0).note().bytes().len(), 8);
+        let long = Removal::new(0x0300, 7);
+        assert_eq!(long.note().bytes().len(), 16);
+        assert!(Note::new(long.note().bytes()).is_some());
+        assert_eq!(&long.note().bytes()[8..], &7_u64.to_ne_bytes()[..]);
+    }
+}

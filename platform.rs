@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the ring needs from where it runs.
+//!
+//! This is the kernel's.  On the host, `tools/testing/watch_queue/` has one of the standard
+//! library and one of loom, so that [`crate::ring`] is tested and model-checked as it is.
+
+use kernel::alloc::{
+    flags::{GFP_KERNEL_ACCOUNT, __GFP_NOWARN},
+    AllocError, KVVec,
+};
+
+pub(crate) use kernel::{
+    alloc::AllocError as OutOfMemory,
+    sync::{
+        atomic::{Acquire, Atomic, Release},
+        Arc,
+    },
+};
+
+/// Puts `value` where it can be shared.  The memory is charged to the caller's memory cgroup.
+pub(crate) fn share<T>(value: T) -> Result<Arc<T>, AllocError> {
+    Arc::new(value, GFP_KERNEL_ACCOUNT)
+}
+
+/// Memory for a fixed number of `T`, none of which is initialised at first.
+///
+/// # Invariants
+///
+/// `start` is valid for reads and writes of `len` values, and nobody else accesses them.
+pub(crate) struct Memory<T> {
+    start: *mut T,
+    len: usize,
+    /// Owns what `start` points to.  Has the length 0 for as long as it lives.
+    _owner: KVVec<T>,
+}
+
+// SAFETY: There is nothing in the memory that is bound to a thread, and all accesses to it are
+// `unsafe` functions whose callers rule out data races.
+unsafe impl<T: Copy + Send> Send for Memory<T> {}
+// SAFETY: As above.
+unsafe impl<T: Copy + Send> Sync for Memory<T> {}
+
+impl<T: Copy> Memory<T> {
+    /// Allocates the memory.  It is charged to the caller's memory cgroup.
+    pub(crate) fn new(len: usize) -> Result<Self, AllocError> {
+        let mut owner = KVVec::with_capacity(len, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
+        // INVARIANT: The vector has the capacity and never uses it.
+        Ok(Self {
+            start: owner.as_mut_ptr(),
+            len,
+            _owner: owner,
+        })
+    }
+
+    /// How many values there is memory for.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Writes `values` from the index `at` on.
+    ///
+    /// # Safety
+    ///
+    /// `at + values.len()` is at most [`Memory::len`], and nobody accesses these places at the
+    /// same time.
+    #[inline]
+    pub(crate) unsafe fn write(&self, at: usize, values: &[T]) {
+        // SAFETY: The memory is valid by the invariants and the caller's promise.  It does not
+        // overlap `values`, which is borrowed.
+        unsafe {
+            core::ptr::copy_nonoverlapping(values.as_ptr(), self.start.add(at), values.len());
+        }
+    }
+
+    /// Reads the value at the index `at`.
+    ///
+    /// # Safety
+    ///
+    /// `at` is less than [`Memory::len`], the value has been written, and nobody writes it at the
+    /// same time.
+    #[inline]
+    pub(crate) unsafe fn read(&self, at: usize) -> T {
+        // SAFETY: The memory is valid by the invariants and the caller's promise.
+        unsafe { *self.start.add(at) }
+    }
+
+    /// Borrows `len` values from the index `at` on.
+    ///
+    /// # Safety
+    ///
+    /// `at + len` is at most [`Memory::len`], the values have been written, and nobody writes them
+    /// as long as they are borrowed.
+    #[inline]
+    pub(crate) unsafe fn slice(&self, at: usize, len: usize) -> &[T] {
+        // SAFETY: The memory is valid by the invariants and the caller's promise.
+        unsafe { core::slice::from_raw_parts(self.start.add(at), len) }
+    }
+}

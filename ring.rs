@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ring: messages lying packed, byte after byte, between posters and readers.
+//!
+//! ```text
+//!            read                      written
+//!             |                           |
+//!   ----------+------+--------+-----+-----+---------------- memory, as if endless
+//!    consumed | note | note   | note|note | free
+//!   ----------+------+--------+-----+-----+----------------
+//!                    ^ a loss lies here   ^ and one is pending here
+//! ```
+//!
+//! A [`Ring`] is split into a [`Poster`] and a [`Reader`].  All posters share the one behind a
+//! lock that is good in any context, all readers share the other behind a lock of their own, and
+//! the two meet in three places only:
+//!
+//! * [`Poster::post`] publishes where the written part of the ring ends, with a release, after it
+//!   has written there; [`Reader::next`] takes that with an acquire before it reads.
+//! * The written part does not change until it is consumed, so that a reader copies out of it
+//!   without the posters' lock.
+//! * [`Reader::consume`] takes both halves, which is to say, both locks: what it gives back to the
+//!   poster was read before.
+//!
+//! A message is at most 127 bytes and the ring has 128 bytes for each message it is to hold, so
+//! that counting messages is all it takes to know that there is room.
+//!
+//! # Losses
+//!
+//! A loss is a property of the place in the stream after the last message that was accepted.
+//! While no further message is accepted it is a number, [`Poster::lost`].  The next message seals
+//! it: it becomes a [`Loss`] that says where it lies.  There is at least one message behind each
+//! sealed loss, so a ring for N messages never has more than N of them and the memory for them
+//! can be set aside, too.
+
+use crate::note::{self, Note};
+use crate::platform::{share, Acquire, Arc, Atomic, Memory, OutOfMemory, Release};
+
+/// How many bytes of the ring each message is given.
+pub(crate) const NOTE_SIZE: usize = 128;
+
+const _: () = assert!(NOTE_SIZE > note::MAX_LEN);
+
+/// The largest number of messages a ring can be made for: 2 GiB of them, so that positions in the
+/// stream fit in 32 bits and their differences, too.
+pub(crate) const MAX_CAPACITY: u32 = 1 << 24;
+
+const _: () = assert!(MAX_CAPACITY as usize * NOTE_SIZE == 1 << 31);
+
+/// A place in the stream.
+///
+/// Both numbers wrap around.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Place {
+    /// How many bytes came before it.
+    bytes: u32,
+    /// How many messages came before it.
+    notes: u32,
+}
+
+impl Place {
+    fn from_word(word: u64) -> Self {
+        Self {
+            bytes: word as u32,
+            notes: (word >> 32) as u32,
+        }
+    }
+
+    fn to_word(self) -> u64 {
+        u64::from(self.notes) << 32 | u64::from(self.bytes)
+    }
+
+    /// How far it is from `start`, which is not behind it.
+    fn since(self, start: Self) -> Span {
+        Span {
+            bytes: self.bytes.wrapping_sub(start.bytes),
+            notes: self.notes.wrapping_sub(start.notes),
+        }
+    }
+
+    fn advance(&mut self, by: &Span) {
+        self.bytes = self.bytes.wrapping_add(by.bytes);
+        self.notes = self.notes.wrapping_add(by.notes);
+    }
+}
+
+/// A number of whole messages, from the reader's place on.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    bytes: u32,
+    notes: u32,
+}
+
+impl Span {
+    /// The size of the messages.
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes as usize
+    }
+}
+
+/// The message was not accepted, it has been counted as lost.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// A loss with a message behind it.
+#[derive(Clone, Copy)]
+pub(crate) struct Loss {
+    at: Place,
+    lost: u32,
+}
+
+/// What posters and readers share.
+///
+/// # Invariants
+///
+/// * `bytes` has [`NOTE_SIZE`] bytes for each element of `losses`, and neither is empty.
+/// * One [`Poster`] and one [`Reader`] exist for it, made together in [`split`].
+/// * From the reader's place to the one published in `written`, `bytes` holds whole messages.  Only
+///   the reader accesses them.  Only the poster accesses the rest of `bytes`.
+/// * The elements of `losses` for the losses that are sealed and not delivered are initialised, and
+///   only the reader accesses them.  Only the poster accesses the rest of `losses`.  The losses are
+///   in the order in which they lie in the stream.
+struct Ring {
+    bytes: Memory<u8>,
+    losses: Memory<Loss>,
+    written: Atomic<u64>,
+    sealed: Atomic<u32>,
+}
+
+impl Ring {
+    /// The offset into `bytes` that is `step`, at most the size of it, behind another.
+    #[inline]
+    fn offset_after(&self, offset: usize, step: usize) -> usize {
+        let offset = offset.wrapping_add(step);
+        if offset >= self.bytes.len() {
+            offset.wrapping_sub(self.bytes.len())
+        } else {
+            offset
+        }
+    }
+
+    fn loss_slot_after(&self, slot: usize) -> usize {
+        let slot = slot.wrapping_add(1);
+        if slot == self.losses.len() {
+            0
+        } else {
+            slot
+        }
+    }
+}
+
+/// The half of a ring that is posted to.
+///
+/// # Invariants
+///
+/// * `ring` is `None` if and only if `capacity` is 0.
+/// * `written` is what was last published in `ring.written`, and `offset` is where in `ring.bytes`
+///   that is.
+/// * `loss_slot` is where in `ring.losses` the next loss goes.
+/// * `queued`, at most `capacity`, is the number of messages that are not consumed.
+pub(crate) struct Poster {
+    ring: Option<Arc<Ring>>,
+    capacity: u32,
+    queued: u32,
+    written: Place,
+    offset: usize,
+    loss_slot: usize,
+    sealed: u32,
+    lost: u32,
+}
+
+/// The half of a ring that is read from.
+///
+/// # Invariants
+///
+/// * `ring` is `None` until there is a ring; nothing is ever read then.
+/// * `read` is the place up to which messages have been consumed, and `offset` is where in
+///   `ring.bytes` that is.
+/// * `delivered` is the number of sealed losses that have been delivered, and `loss_slot` is where
+///   in `ring.losses` the next one is.
+pub(crate) struct Reader {
+    ring: Option<Arc<Ring>>,
+    read: Place,
+    offset: usize,
+    loss_slot: usize,
+    delivered: u32,
+}
+
+/// What comes next in the stream.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing that is sealed.  There may be a loss pending: [`Poster::lost`].
+    Nothing,
+    /// This many messages were lost here.
+    Loss(u32),
+    /// At least one message, and all of them fit.
+    Notes(Span),
+    /// A message for which there is not enough room.
+    TooLarge,
+}
+
+/// Makes a ring for `capacity` messages, which is 1 to [`MAX_CAPACITY`], and splits it.
+pub(crate) fn split(capacity: u32) -> Result<(Poster, Reader), OutOfMemory> {
+    // INVARIANT: Nothing is written, so all of the memory is the poster's.
+    let ring = share(Ring {
+        bytes: Memory::new(capacity as usize * NOTE_SIZE)?,
+        losses: Memory::new(capacity as usize)?,
+        written: Atomic::new(0),
+        sealed: Atomic::new(0),
+    })?;
+    // INVARIANT: Nobody else has seen `ring`.
+    let reader = Reader {
+        ring: Some(ring.clone()),
+        ..Reader::unsized_yet()
+    };
+    let poster = Poster {
+        ring: Some(ring),
+        capacity,
+        ..Poster::unsized_yet()
+    };
+    Ok((poster, reader))
+}
+
+impl Poster {
+    /// What there is before a ring is: every message is lost.
+    pub(crate) const fn unsized_yet() -> Self {
+        Self {
+            ring: None,
+            capacity: 0,
+            queued: 0,
+            written: Place { bytes: 0, notes: 0 },
+            offset: 0,
+            loss_slot: 0,
+            sealed: 0,
+            lost: 0,
+        }
+    }
+
+    /// Appends a message, or counts it as lost.
+    #[inline]
+    pub(crate) fn post(&mut self, note: Note<'_>) -> Result<(), Full> {
+        if self.queued == self.capacity {
+            self.lost = self.lost.saturating_add(1);
+            return Err(Full);
+        }
+        // By the invariants there is a ring if there is capacity.
+        let Some(ring) = &self.ring else {
+            return Err(Full);
+        };
+
+        if self.lost != 0 {
+            let loss = Loss {
+                at: self.written,
+                lost: self.lost,
+            };
+            // SAFETY: `loss_slot` is in bounds by the invariants.  It is not a loss that the
+            // reader has yet to deliver: behind each of those is a message that is not consumed,
+            // of which there are fewer than slots.  What the reader did with the slot before
+            // happened before `Reader::consume()` of the message behind it, which had `self`.
+            unsafe { ring.losses.write(self.loss_slot, &[loss]) };
+            self.loss_slot = ring.loss_slot_after(self.loss_slot);
+            self.sealed = self.sealed.wrapping_add(1);
+            self.lost = 0;
+            // INVARIANT: The loss is the reader's from here on.
+            ring.sealed.store(self.sealed, Release);
+        }
+
+        let bytes = note.bytes();
+        // The part that lies in front of the end of the memory, if not all of it does.
+        let cut = ring.bytes.len().wrapping_sub(self.offset);
+        if let Some((head, tail)) = bytes.split_at_checked(cut) {
+            // SAFETY: As below, with the end of the memory between the two.
+            unsafe {
+                ring.bytes.write(self.offset, head);
+                ring.bytes.write(0, tail);
+            }
+        } else {
+            // SAFETY: The bytes are in bounds.  They are free: with fewer messages queued than
+            // there is capacity for, less than `NOTE_SIZE` bytes each, at least `NOTE_SIZE` bytes
+            // are.  What the reader did with them happened before `Reader::consume()`, which
+            // had `self`.
+            unsafe { ring.bytes.write(self.offset, bytes) };
+        }
+
+        self.offset = ring.offset_after(self.offset, bytes.len());
+        self.written.advance(&Span {
+            bytes: bytes.len() as u32,
+            notes: 1,
+        });
+        self.queued = self.queued.wrapping_add(1);
+        // INVARIANT: The message is whole, and the reader's from here on.
+        ring.written.store(self.written.to_word(), Release);
+        Ok(())
+    }
+
+    /// How many messages have been lost since the last one was accepted.
+    #[inline]
+    pub(crate) fn lost(&self) -> u32 {
+        self.lost
+    }
+
+    /// Takes over what was lost before there was a ring.
+    pub(crate) fn inherit(&mut self, unsized_yet: &Self) {
+        self.lost = self.lost.saturating_add(unsized_yet.lost);
+    }
+
+    /// Whether a reader would find something.
+    #[inline]
+    pub(crate) fn is_readable(&self) -> bool {
+        // A sealed loss has a message behind it.
+        self.queued != 0 || self.lost != 0
+    }
+
+    /// Whether the next message would be lost.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.queued == self.capacity
+    }
+
+    /// How many messages there is memory for.
+    pub(crate) fn capacity(&self) -> u32 {
+        self.capacity
+    }
+}
+
+impl Reader {
+    /// What there is before a ring is.
+    pub(crate) const fn unsized_yet() -> Self {
+        Self {
+            ring: None,
+            read: Place { bytes: 0, notes: 0 },
+            offset: 0,
+            loss_slot: 0,
+            delivered: 0,
+        }
+    }
+
+    /// Finds what can be read next into `room` bytes.
+    pub(crate) fn next(&self, room: usize) -> Next {
+        let Some(ring) = &self.ring else {
+            return Next::Nothing;
+        };
+        // In this order: a loss in front of a message that was written is sealed.
+        let mut end = Place::from_word(ring.written.load(Acquire));
+        if ring.sealed.load(Acquire) != self.delivered {
+            // SAFETY: The slot is in bounds and the loss, by the invariants, the reader's.
+            let loss = unsafe { ring.losses.read(self.loss_slot) };
+            if loss.at == self.read {
+                return Next::Loss(loss.lost);
+            }
+            // If it was sealed after `written` was loaded, this lies behind that.  The messages in
+            // front of the loss were written before it was sealed.
+            end = loss.at;
+        }
+
+        let all = end.since(self.read);
+        if all.notes == 0 {
+            return Next::Nothing;
+        }
+        if all.bytes() <= room {
+            return Next::Notes(all);
+        }
+        match self.whole_notes(&all, room) {
+            Span { notes: 0, .. } => Next::TooLarge,
+            some => Next::Notes(some),
+        }
+    }
+
+    /// Those of the messages in `all`, which [`Reader::next`] returned, that fit into `room`.
+    pub(crate) fn whole_notes(&self, all: &Span, room: usize) -> Span {
+        let mut fit = Span::default();
+        let Some(ring) = &self.ring else {
+            return fit;
+        };
+        let mut at = ring.offset_after(self.offset, note::LENGTH_OFFSET);
+        while fit.notes < all.notes {
+            // SAFETY: This is a byte of a message that is written and not consumed.
+            let length = note::length_from(unsafe { ring.bytes.read(at) });
+            if fit.bytes().wrapping_add(length) > room {
+                break;
+            }
+            fit.bytes = fit.bytes.wrapping_add(length as u32);
+            fit.notes = fit.notes.wrapping_add(1);
+            at = ring.offset_after(at, length);
+        }
+        fit
+    }
+
+    /// The messages in `span`, which [`Reader::next`] returned.  They are in two pieces if they
+    /// lie across the end of the memory; otherwise the second piece is empty.
+    pub(crate) fn pieces(&self, span: &Span) -> (&[u8], &[u8]) {
+        let Some(ring) = &self.ring else {
+            return (&[], &[]);
+        };
+        let first = span.bytes().min(ring.bytes.len().wrapping_sub(self.offset));
+        let second = span.bytes().wrapping_sub(first);
+        // SAFETY: The messages from the reader's place on are written, and only the reader accesses
+        // them until it consumes them, for which it must not be borrowed.
+        unsafe {
+            (
+                ring.bytes.slice(self.offset, first),
+                ring.bytes.slice(0, second),
+            )
+        }
+    }
+
+    /// Gives the messages in `span`, which [`Reader::next`] returned, back to the poster.
+    ///
+    /// Does nothing if `poster` is not the other half of this reader.
+    pub(crate) fn consume(&mut self, poster: &mut Poster, span: Span) {
+        let Some(ring) = shared(&self.ring, &poster.ring) else {
+            return;
+        };
+        if span.notes > poster.queued {
+            return;
+        }
+        self.offset = ring.offset_after(self.offset, span.bytes());
+        self.read.advance(&span);
+        // INVARIANT: The memory is the poster's from here on.
+        poster.queued = poster.queued.wrapping_sub(span.notes);
+    }
+
+    /// How many messages were lost where the reader is, if it is at the end of the stream.
+    ///
+    /// Only then the loss is not among what [`Reader::next`] finds.
+    #[inline]
+    pub(crate) fn pending_loss(&self, poster: &Poster) -> u32 {
+        if self.is_at_end(poster) {
+            poster.lost
+        } else {
+            0
+        }
+    }
+
+    /// Whether there is no message to read.
+    #[inline]
+    pub(crate) fn is_at_end(&self, poster: &Poster) -> bool {
+        poster.queued == 0
+    }
+
+    /// Strikes off `lost` messages of the loss at the reader's place, of which userspace has been
+    /// told.  It was [`Reader::next`] or [`Reader::pending_loss`] that returned their number.
+    ///
+    /// More may have been lost in the meantime.  They stay.
+    pub(crate) fn deliver_loss(&mut self, poster: &mut Poster, lost: u32) {
+        let ring = match shared(&self.ring, &poster.ring) {
+            Some(ring) if self.delivered != poster.sealed => ring,
+            _ => {
+                poster.lost = poster.lost.saturating_sub(lost);
+                return;
+            }
+        };
+        // A pending loss may have been sealed only now, by a message that came while userspace was
+        // being told.
+        //
+        // SAFETY: The slot is in bounds and the loss, by the invariants, the reader's.
+        let loss = unsafe { ring.losses.read(self.loss_slot) };
+        if loss.lost > lost {
+            let rest = Loss {
+                lost: loss.lost.wrapping_sub(lost),
+                ..loss
+            };
+            // SAFETY: As above.
+            unsafe { ring.losses.write(self.loss_slot, &[rest]) };
+        } else {
+            // INVARIANT: The slot is the poster's from here on.
+            self.loss_slot = ring.loss_slot_after(self.loss_slot);
+            self.delivered = self.delivered.wrapping_add(1);
+        }
+    }
+
+    /// How many bytes could be read, losses included.
+    pub(crate) fn pending_bytes(&self, poster: &Poster) -> usize {
+        let losses = poster
+            .sealed
+            .wrapping_sub(self.delivered)
+            .wrapping_add(u32::from(poster.lost != 0));
+        let notes = poster.written.since(self.read);
+        notes
+            .bytes()
+            .wrapping_add((losses as usize).wrapping_mul(note::MIN_LEN))
+    }
+}
+
+/// The ring, if both are halves of the same one.
+#[inline]
+fn shared<'a>(one: &'a Option<Arc<Ring>>, other: &Option<Arc<Ring>>) -> Option<&'a Ring> {
+    let (one, other) = (one.as_deref()?, other.as_deref()?);
+    core::ptr::eq(one, other).then_some(one)
+}
