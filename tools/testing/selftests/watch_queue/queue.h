@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the tests of the notification queue share: a queue that watches a
+ * keyring, and events on that keyring.
+ *
+ * A test whose name begins with `beyond_mainline_` shows something that the C
+ * implementation gets wrong.  It fails there; all others pass on both.
+ */
+#ifndef WATCH_QUEUE_TEST_QUEUE_H
+#define WATCH_QUEUE_TEST_QUEUE_H
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <keyutils.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* This and the C library's fcntl.h both define struct flock. */
+#define _LINUX_FCNTL_H
+#include <linux/watch_queue.h>
+
+#include "../kselftest_harness.h"
+
+#ifndef O_NOTIFICATION_PIPE
+#error "The kernel's headers are missing: run `make headers` first"
+#endif
+
+/* The size of a message about a key, and that of a loss or short removal */
+#define KEY_NOTE	((ssize_t)sizeof(struct key_notification))
+#define HEADER		((ssize_t)sizeof(struct watch_notification))
+
+/* The tag of the fixture's watch */
+#define TAG		0x5a
+
+struct queue {
+	int rd;
+	int wr;
+	key_serial_t ring;
+};
+
+/* A pointer to nothing, of which the compiler does not know that */
+static void *const volatile nowhere = (void *)8;
+
+/* Expect a call to fail with an errno. */
+#define EXPECT_FAILS(error, call)					\
+	do {								\
+		errno = 0;						\
+		EXPECT_EQ(-1, (long)(call));				\
+		EXPECT_EQ(error, errno);				\
+	} while (0)
+
+static inline int open_queue(struct queue *queue, int flags)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_NOTIFICATION_PIPE | flags) == -1)
+		return -1;
+	queue->rd = fds[0];
+	queue->wr = fds[1];
+	return 0;
+}
+
+static inline int set_size(const struct queue *queue, unsigned long nr_notes)
+{
+	return ioctl(queue->rd, IOC_WATCH_QUEUE_SET_SIZE, nr_notes);
+}
+
+/* A keyring of its own in a session of its own, so that tests do not meet. */
+static inline key_serial_t new_ring(void)
+{
+	if (keyctl_join_session_keyring(NULL) == -1)
+		return -1;
+	return add_key("keyring", "watched", NULL, 0, KEY_SPEC_SESSION_KEYRING);
+}
+
+/* One event on the keyring, which is one message of 16 bytes: attributes set. */
+static inline long touch(const struct queue *queue)
+{
+	return keyctl_setperm(queue->ring, KEY_POS_ALL | KEY_USR_ALL);
+}
+
+static inline long touch_times(const struct queue *queue, int times)
+{
+	long result = 0;
+
+	while (times-- > 0 && result == 0)
+		result = touch(queue);
+	return result;
+}
+
+/* The fields of a message, which need not be aligned */
+static inline struct watch_notification header_of(const void *message)
+{
+	struct watch_notification n;
+
+	memcpy(&n, message, sizeof(n));
+	return n;
+}
+
+static inline int type_of(const void *message)
+{
+	return header_of(message).type;
+}
+
+static inline int subtype_of(const void *message)
+{
+	return header_of(message).subtype;
+}
+
+static inline int length_of(const void *message)
+{
+	return header_of(message).info & WATCH_INFO_LENGTH;
+}
+
+static inline int tag_of(const void *message)
+{
+	return (header_of(message).info & WATCH_INFO_ID) >> WATCH_INFO_ID__SHIFT;
+}
+
+static inline int type_info_of(const void *message)
+{
+	return header_of(message).info >> WATCH_INFO_TYPE_INFO__SHIFT;
+}
+
+static inline int is_loss(const void *message)
+{
+	return type_of(message) == WATCH_TYPE_META &&
+	       subtype_of(message) == WATCH_META_LOSS_NOTIFICATION &&
+	       length_of(message) == HEADER;
+}
+
+static inline int is_removal(const void *message)
+{
+	return type_of(message) == WATCH_TYPE_META &&
+	       subtype_of(message) == WATCH_META_REMOVAL_NOTIFICATION;
+}
+
+static inline int is_key_event(const void *message, int subtype)
+{
+	return type_of(message) == WATCH_TYPE_KEY_NOTIFY &&
+	       subtype_of(message) == subtype && length_of(message) == KEY_NOTE;
+}
+
+#endif /* WATCH_QUEUE_TEST_QUEUE_H */

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Reading from a notification queue */
+
+#include "fixture.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+TEST_F(queue, message_says_what_happened_to_which_key)
+{
+	struct key_notification n;
+
+	ASSERT_EQ(0, touch(&self->q));
+	ASSERT_EQ(KEY_NOTE, read(self->q.rd, &n, sizeof(n)));
+	EXPECT_EQ(WATCH_TYPE_KEY_NOTIFY, type_of(&n));
+	EXPECT_EQ(NOTIFY_KEY_SETATTR, subtype_of(&n));
+	EXPECT_EQ(KEY_NOTE, length_of(&n));
+	EXPECT_EQ(TAG, tag_of(&n));
+	EXPECT_EQ((uint32_t)self->q.ring, n.key_id);
+}
+
+TEST_F(queue, message_that_does_not_fit_stays)
+{
+	ASSERT_EQ(0, touch(&self->q));
+	EXPECT_FAILS(ENOBUFS, read(self->q.rd, self->buffer, KEY_NOTE - 1));
+	EXPECT_FAILS(ENOBUFS, read(self->q.rd, self->buffer, 1));
+	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, KEY_NOTE));
+}
+
+TEST_F(queue, read_returns_whole_messages)
+{
+	ASSERT_EQ(0, touch_times(&self->q, 3));
+	EXPECT_EQ(2 * KEY_NOTE, read(self->q.rd, self->buffer, 40));
+	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, 40));
+	EXPECT_FAILS(EAGAIN, read(self->q.rd, self->buffer, 40));
+}
+
+TEST_F(queue, read_of_nothing_returns_nothing)
+{
+	EXPECT_EQ(0, read(self->q.rd, self->buffer, 0));
+	ASSERT_EQ(0, touch(&self->q));
+	EXPECT_EQ(0, read(self->q.rd, self->buffer, 0));
+	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, KEY_NOTE));
+}
+
+TEST_F(queue, messages_come_in_order_around_the_ring)
+{
+	struct key_notification notes[32];
+	key_serial_t keys[4];
+	int round, i;
+
+	for (i = 0; i < 4; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "key%d", i);
+		keys[i] = add_key("user", name, "x", 1, KEY_SPEC_SESSION_KEYRING);
+		ASSERT_NE(-1, keys[i]);
+	}
+	/* Not a divisor of the ring's size, so that it wraps everywhere. */
+	for (round = 0; round < 400; round++) {
+		for (i = 0; i < 3; i++) {
+			ASSERT_EQ(0, keyctl_link(keys[i], self->q.ring));
+			ASSERT_EQ(0, keyctl_unlink(keys[i], self->q.ring));
+		}
+		ASSERT_EQ(0, keyctl_link(keys[3], self->q.ring));
+		ASSERT_EQ(7 * KEY_NOTE,
+			  read(self->q.rd, notes, sizeof(notes)));
+		for (i = 0; i < 7; i++) {
+			int linked = i % 2 == 0;
+
+			ASSERT_EQ(linked ? NOTIFY_KEY_LINKED : NOTIFY_KEY_UNLINKED,
+				  subtype_of(&notes[i]));
+			ASSERT_EQ((uint32_t)self->q.ring, notes[i].key_id);
+			ASSERT_EQ((uint32_t)keys[i / 2], notes[i].aux);
+		}
+	}
+}
+
+TEST_F(queue, bad_pointer_consumes_nothing)
+{
+	ASSERT_EQ(0, touch(&self->q));
+	EXPECT_FAILS(EFAULT, read(self->q.rd, nowhere, KEY_NOTE));
+	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, KEY_NOTE));
+	EXPECT_FAILS(EAGAIN, read(self->q.rd, self->buffer, KEY_NOTE));
+}
+
+TEST_F(queue, fault_on_the_way_returns_what_was_whole)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	unsigned char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, (void *)pages);
+	ASSERT_EQ(0, munmap(pages + page, page));
+	ASSERT_EQ(0, touch_times(&self->q, 3));
+	EXPECT_EQ(2 * KEY_NOTE, read(self->q.rd, pages + page - 40, 80));
+	EXPECT_TRUE(is_key_event(pages + page - 40, NOTIFY_KEY_SETATTR));
+	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, 80));
+}
+
+TEST_F(queue, readv_fills_its_pieces)
+{
+	struct iovec pieces[3] = {
+		{ self->buffer, 5 }, { self->buffer + 5, 20 },
+		{ self->buffer + 25, 100 },
+	};
+
+	ASSERT_EQ(0, touch_times(&self->q, 3));
+	EXPECT_EQ(3 * KEY_NOTE, readv(self->q.rd, pieces, 3));
+	EXPECT_TRUE(is_key_event(self->buffer, NOTIFY_KEY_SETATTR));
+	EXPECT_TRUE(is_key_event(self->buffer + KEY_NOTE, NOTIFY_KEY_SETATTR));
+	EXPECT_TRUE(is_key_event(self->buffer + 2 * KEY_NOTE, NOTIFY_KEY_SETATTR));
+}
+
+TEST_F(queue, rwf_nowait_does_not_wait)
+{
+	struct iovec piece = { self->buffer, 100 };
+
+	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, 0));
+	EXPECT_FAILS(EAGAIN, preadv2(self->q.rd, &piece, 1, -1, RWF_NOWAIT));
+	ASSERT_EQ(0, touch(&self->q));
+	EXPECT_EQ(KEY_NOTE, preadv2(self->q.rd, &piece, 1, -1, RWF_NOWAIT));
+}
+
+TEST_F(queue, blocking_read_waits_for_a_message)
+{
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, 0));
+	pid = fork();
+	ASSERT_NE(-1, pid);
+	if (pid == 0)
+		_exit(read(self->q.rd, self->buffer, 100) != KEY_NOTE);
+	usleep(50000);
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	ASSERT_EQ(0, touch(&self->q));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+TEST_F(queue, each_message_wakes_one_of_several_readers)
+{
+	int i, status;
+
+	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, 0));
+	for (i = 0; i < 4; i++) {
+		pid_t pid = fork();
+
+		ASSERT_NE(-1, pid);
+		if (pid == 0)
+			_exit(read(self->q.rd, self->buffer, KEY_NOTE) != KEY_NOTE);
+	}
+	usleep(50000);
+	ASSERT_EQ(0, touch_times(&self->q, 4));
+	for (i = 0; i < 4; i++) {
+		ASSERT_NE(-1, wait(&status));
+		EXPECT_EQ(0, status);
+	}
+}
+
+static void ignore(int signal)
+{
+	(void)signal;
+}
+
+TEST_F(queue, signal_interrupts_a_waiting_read)
+{
+	struct sigaction action = { .sa_handler = ignore };
+
+	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, 0));
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	ualarm(50000, 0);
+	EXPECT_FAILS(EINTR, read(self->q.rd, self->buffer, 100));
+	ASSERT_EQ(0, touch(&self->q));
+	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, 100));
+}
+
+TEST_F(queue, end_of_file_comes_after_the_last_message)
+{
+	ASSERT_EQ(0, touch(&self->q));
+	ASSERT_EQ(0, close(self->q.wr));
+	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, 100));
+	EXPECT_EQ(0, read(self->q.rd, self->buffer, 100));
+	/* The write end is nothing that posting needs. */
+	ASSERT_EQ(0, touch(&self->q));
+	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, 100));
+	EXPECT_EQ(0, read(self->q.rd, self->buffer, 100));
+}
+
+TEST_F(queue, closing_the_write_end_wakes_a_reader)
+{
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, 0));
+	pid = fork();
+	ASSERT_NE(-1, pid);
+	if (pid == 0) {
+		close(self->q.wr);
+		_exit(read(self->q.rd, self->buffer, 100) != 0);
+	}
+	usleep(50000);
+	ASSERT_EQ(0, close(self->q.wr));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+TEST_F(queue, fionread_counts_bytes)
+{
+	int bytes = -1;
+
+	ASSERT_EQ(0, ioctl(self->q.rd, FIONREAD, &bytes));
+	EXPECT_EQ(0, bytes);
+	ASSERT_EQ(0, touch_times(&self->q, 3));
+	ASSERT_EQ(0, ioctl(self->q.rd, FIONREAD, &bytes));
+	EXPECT_EQ(3 * (int)KEY_NOTE, bytes);
+	ASSERT_EQ(0, ioctl(self->q.wr, FIONREAD, &bytes));
+	EXPECT_EQ(3 * (int)KEY_NOTE, bytes);
+	EXPECT_FAILS(EFAULT, ioctl(self->q.rd, FIONREAD, 8));
+}
+
+TEST_HARNESS_MAIN
