@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The front door.  In a Linux tree this directory is kernel/watch_queue/, and
+# Kbuild is what the kernel's build reads; this file is for people.
+
+VARIANT ?= rust
+
+ifneq ($(filter-out rust c,$(VARIANT)),)
+$(error There is no VARIANT '$(VARIANT)'; there are: rust c)
+endif
+
+lib = bash -c '. scripts/lib.sh && "$$@"' lib
+
+.DEFAULT_GOAL := help
+
+PHONY += help
+help:
+	@echo 'make run                    boot the kernel in QEMU and watch keyctl print events'
+	@echo 'make shell                  boot it and get a shell in the guest'
+	@echo 'make test                   run all tests; ends with "N passed, N failed"'
+	@echo 'make test-c                 run the same kselftests on the C implementation'
+	@echo 'make check                  formatting, lints, checkpatch, documentation'
+	@echo 'make kernel                 build the kernel only'
+	@echo 'make install KDIR=DIR       wire the project into your own Linux 7.3 tree'
+	@echo 'make uninstall KDIR=DIR     take it out again'
+	@echo 'make -s print-image         where the bzImage is; likewise print-objtree, print-srctree'
+	@echo 'make -s print-makeflags     make -C $$(make -s print-objtree) $$(make -s print-makeflags)'
+	@echo '                              M=DIR modules builds an external module for it'
+	@echo 'make clean                  remove all that was built and fetched'
+	@echo
+	@echo 'All of them take VARIANT=rust (default) or VARIANT=c, which is mainline as it is, and'
+	@echo 'LINUX_SRC=DIR to start from a Linux tree of yours.'
+
+export LINUX_SRC
+
+PHONY += kernel
+kernel:
+	@scripts/kernel $(VARIANT)
+
+# The file system of a guest that runs no kselftests
+PHONY += guest
+guest: kernel
+	@scripts/make-initramfs "$$($(lib) eval 'echo $$trees/$(VARIANT)/guest.cpio.gz')"
+
+boot = scripts/boot "$$($(lib) image_of $(VARIANT))" \
+	"$$($(lib) eval 'echo $$trees/$(VARIANT)/guest.cpio.gz')"
+
+PHONY += run
+run: guest
+	@TIMEOUT=120 $(boot) demo kunit.enable=0
+
+PHONY += shell
+shell: guest
+	@$(boot) sh kunit.enable=0
+
+PHONY += test
+test:
+	@scripts/run-tests $(VARIANT)
+
+PHONY += test-c
+test-c:
+	@scripts/run-tests c
+
+PHONY += check
+check:
+	@scripts/check
+
+PHONY += print-image print-objtree print-srctree print-makeflags
+print-image:
+	@$(lib) image_of $(VARIANT)
+print-objtree:
+	@$(lib) obj_of $(VARIANT)
+print-srctree:
+	@$(lib) tree_of $(VARIANT)
+print-makeflags:
+	@scripts/setup
+
+PHONY += install uninstall
+install:
+	@scripts/install "$(KDIR)"
+uninstall:
+	@scripts/install --remove "$(KDIR)"
+
+PHONY += clean
+clean:
+	@$(lib) eval 'rm -rf "$$cache"'
+
+.PHONY: $(PHONY)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the scripts share.  Sourced by them.
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+me=$(basename "$0")
+
+say() { echo "$me: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+# Where everything is kept that is not the project: nothing of it is precious.
+cache=${WQ_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watch_queue}
+
+# Trees made from somebody's own source are kept apart from those of ours.
+if [ -n "${LINUX_SRC:-}" ]; then
+	trees=$cache/trees-$(readlink -f "$LINUX_SRC" | sha256sum | cut -c1-12)
+else
+	trees=$cache
+fi
+
+tree_of() { echo "$trees/$1/linux"; }
+
+# Below the source tree, so that all paths in it are relative and ccache finds
+# what another variant compiled.
+obj_of() { echo "$trees/$1/linux/build"; }
+
+image_of() { echo "$(obj_of "$1")/arch/x86/boot/bzImage"; }
+
+# The files that the series in patches/ touches
+touched_files() {
+	sed -n 's,^\(---\|+++\) [ab]/\([^\t]*\).*,\2,p' "$top"/patches/*.patch | sort -u
+}
+
+# patched_copies PRISTINE DIR: what the series makes of the files it touches
+patched_copies() {
+	local file patch
+	for file in $(touched_files); do
+		mkdir -p "$2/$(dirname "$file")"
+		[ ! -f "$1/$file" ] || cp "$1/$file" "$2/$file"
+	done
+	for patch in "$top"/patches/*.patch; do
+		patch -s -d "$2" -p1 --no-backup-if-mismatch -r - <"$patch" >&2 || {
+			say "${patch##*/} does not apply to $1"
+			return 1
+		}
+	done
+}

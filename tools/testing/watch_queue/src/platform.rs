@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the ring needs from where it runs: here, the standard library or, with `--cfg loom`, loom.
+//!
+//! Memory keeps track of what has been written, so that reading anything else is a panic.  Under
+//! loom, so is every data race.
+
+use std::marker::PhantomData;
+
+#[cfg(loom)]
+use loom::{
+    cell::UnsafeCell,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
+#[cfg(not(loom))]
+use std::{
+    cell::UnsafeCell,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::Arc;
+#[cfg(not(loom))]
+pub(crate) use std::sync::Arc;
+
+/// There is always memory here.
+#[derive(Debug)]
+pub(crate) struct OutOfMemory;
+
+pub(crate) fn share<T>(value: T) -> Result<Arc<T>, OutOfMemory> {
+    Ok(Arc::new(value))
+}
+
+/// The orderings that the ring uses, as types, as `kernel::sync::atomic` has them.
+pub(crate) struct Acquire;
+pub(crate) struct Release;
+
+/// The atomic integers that the ring uses.
+pub(crate) struct Atomic<T: Word>(T::Atomic);
+
+pub(crate) trait Word: Copy {
+    type Atomic;
+    fn new(value: Self) -> Self::Atomic;
+    fn load(atomic: &Self::Atomic) -> Self;
+    fn store(atomic: &Self::Atomic, value: Self);
+}
+
+#[cfg(loom)]
+std::thread_local! {
+    /// What a store of the ring is ordered with.  A test sets it wrong, to see that it is found.
+    /// All of a model runs on the test's own thread.
+    pub(crate) static STORE: std::cell::Cell<Ordering> =
+        const { std::cell::Cell::new(Ordering::Release) };
+}
+
+#[cfg(loom)]
+fn store_ordering() -> Ordering {
+    STORE.with(|ordering| ordering.get())
+}
+
+#[cfg(not(loom))]
+fn store_ordering() -> Ordering {
+    Ordering::Release
+}
+
+macro_rules! word {
+    ($word:ty, $atomic:ty) => {
+        impl Word for $word {
+            type Atomic = $atomic;
+            fn new(value: Self) -> $atomic {
+                <$atomic>::new(value)
+            }
+            fn load(atomic: &$atomic) -> Self {
+                atomic.load(Ordering::Acquire)
+            }
+            fn store(atomic: &$atomic, value: Self) {
+                atomic.store(value, store_ordering())
+            }
+        }
+    };
+}
+word!(u32, AtomicU32);
+word!(u64, AtomicU64);
+
+impl<T: Word> Atomic<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(T::new(value))
+    }
+
+    pub(crate) fn load(&self, _: Acquire) -> T {
+        T::load(&self.0)
+    }
+
+    pub(crate) fn store(&self, value: T, _: Release) {
+        T::store(&self.0, value)
+    }
+}
+
+/// Memory for a fixed number of `T`, none of which is initialised at first.
+pub(crate) struct Memory<T> {
+    cells: Vec<UnsafeCell<Option<T>>>,
+    _values: PhantomData<T>,
+}
+
+// SAFETY: As for the kernel's: those who access it rule out data races, or are found out.
+unsafe impl<T: Copy + Send> Send for Memory<T> {}
+// SAFETY: As above.
+unsafe impl<T: Copy + Send> Sync for Memory<T> {}
+
+impl<T: Copy> Memory<T> {
+    pub(crate) fn new(len: usize) -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            cells: (0..len).map(|_| UnsafeCell::new(None)).collect(),
+            _values: PhantomData,
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// # Safety
+    ///
+    /// As for the kernel's, which see.
+    pub(crate) unsafe fn write(&self, at: usize, values: &[T]) {
+        for (cell, value) in self.cells[at..at + values.len()].iter().zip(values) {
+            // SAFETY: By the caller's promise.
+            unsafe { set(cell, *value) };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for the kernel's, which see.
+    pub(crate) unsafe fn read(&self, at: usize) -> T {
+        // SAFETY: By the caller's promise.
+        unsafe { get(&self.cells[at]) }.expect("read of what was not written")
+    }
+
+    /// Not quite the memory itself, but a copy of what is there now.
+    ///
+    /// # Safety
+    ///
+    /// As for the kernel's, which see.
+    pub(crate) unsafe fn slice(&self, at: usize, len: usize) -> &[T] {
+        assert!(at + len <= self.len());
+        // SAFETY: By the caller's promise.
+        let copy: Vec<T> = (at..at + len).map(|at| unsafe { self.read(at) }).collect();
+        copy.leak()
+    }
+}
+
+#[cfg(not(loom))]
+unsafe fn set<T>(cell: &UnsafeCell<Option<T>>, value: T) {
+    // SAFETY: By the caller's promise.
+    unsafe { *cell.get() = Some(value) };
+}
+
+#[cfg(not(loom))]
+unsafe fn get<T: Copy>(cell: &UnsafeCell<Option<T>>) -> Option<T> {
+    // SAFETY: By the caller's promise.
+    unsafe { *cell.get() }
+}
+
+#[cfg(loom)]
+unsafe fn set<T>(cell: &UnsafeCell<Option<T>>, value: T) {
+    // SAFETY: By the caller's promise, which loom checks.
+    cell.with_mut(|cell| unsafe { *cell = Some(value) });
+}
+
+#[cfg(loom)]
+unsafe fn get<T: Copy>(cell: &UnsafeCell<Option<T>>) -> Option<T> {
+    // SAFETY: By the caller's promise, which loom checks.
+    cell.with(|cell| unsafe { *cell })
+}

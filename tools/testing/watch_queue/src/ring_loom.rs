@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ring in every interleaving: two posters and one reader, with the locks that the queue has.
+
+use crate::{
+    note::{Header, Note, MIN_LEN},
+    platform::Arc,
+    ring::{split, Next, Poster, Reader},
+};
+use loom::{sync::Mutex, thread};
+
+fn message(length: usize, poster: u32, number: u32) -> Vec<u8> {
+    let header = Header {
+        kind: poster << 8 | number,
+        subtype: 0,
+        info: length as u32,
+    };
+    let mut bytes = header.to_bytes().to_vec();
+    bytes.resize(length, poster as u8);
+    bytes
+}
+
+/// What a reader has seen so far.
+#[derive(Default)]
+struct Seen {
+    messages: Vec<(u32, u32)>,
+    lost: u32,
+}
+
+/// Reads once, as the queue does: without the posters' lock until it is time to consume.
+fn read(reader: &mut Reader, poster: &Mutex<Poster>, room: usize, seen: &mut Seen) {
+    let lost = match reader.next(room) {
+        Next::Notes(span) => {
+            let (first, second) = reader.pieces(&span);
+            let bytes = [first, second].concat();
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let length = usize::from(rest[crate::note::LENGTH_OFFSET] & 0x7f);
+                let word = u32::from_ne_bytes(rest[..4].try_into().unwrap());
+                let kind = Header::from_words(word, 0).kind;
+                assert!(rest[MIN_LEN..length].iter().all(|&b| u32::from(b) == kind >> 8));
+                seen.messages.push((kind >> 8, kind & 0xff));
+                rest = &rest[length..];
+            }
+            let poster = &mut *poster.lock().unwrap();
+            reader.consume(poster, span);
+            return;
+        }
+        Next::Loss(lost) => lost,
+        Next::Nothing => reader.pending_loss(&poster.lock().unwrap()),
+        Next::TooLarge => panic!("nothing is that large"),
+    };
+    if lost != 0 {
+        // Posters may come here.
+        reader.deliver_loss(&mut poster.lock().unwrap(), lost);
+        seen.lost += lost;
+    }
+}
+
+/// Two posters post `lengths` each, one reader reads `reads` times meanwhile, and the rest after.
+fn explore(capacity: u32, lengths: &'static [usize], reads: usize, room: usize) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(move || {
+        let (poster, mut reader) = split(capacity).unwrap();
+        let poster = Arc::new(Mutex::new(poster));
+        let posters: Vec<_> = (1..=2)
+            .map(|name| {
+                let poster = poster.clone();
+                thread::spawn(move || {
+                    let mut lost = 0;
+                    for (number, &length) in lengths.iter().enumerate() {
+                        let bytes = message(length, name, number as u32);
+                        let note = Note::new(&bytes).unwrap();
+                        lost += u32::from(poster.lock().unwrap().post(note).is_err());
+                    }
+                    lost
+                })
+            })
+            .collect();
+
+        let mut seen = Seen::default();
+        for _ in 0..reads {
+            read(&mut reader, &poster, room, &mut seen);
+        }
+        let lost: u32 = posters.into_iter().map(|p| p.join().unwrap()).sum();
+        while poster.lock().unwrap().is_readable() {
+            read(&mut reader, &poster, room, &mut seen);
+        }
+
+        assert_eq!(seen.lost, lost);
+        assert_eq!(seen.messages.len() + lost as usize, 2 * lengths.len());
+        for name in 1..=2 {
+            let numbers: Vec<_> = seen.messages.iter().filter(|m| m.0 == name).collect();
+            assert!(numbers.windows(2).all(|pair| pair[0].1 < pair[1].1));
+        }
+    });
+}
+
+#[test]
+fn messages_are_whole_and_in_order() {
+    explore(4, &[8, 9], 2, 1000);
+}
+
+#[test]
+fn losses_add_up_when_there_is_room_for_one() {
+    explore(1, &[8, 8], 2, 1000);
+}
+
+#[test]
+fn a_ring_that_wraps_is_no_different() {
+    // 128 bytes: the second message in the ring lies across its end.
+    explore(1, &[100, 100], 2, 1000);
+    explore(2, &[120, 20], 2, 127);
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn a_store_that_does_not_release_is_found() {
+    crate::platform::STORE.with(|ordering| ordering.set(loom::sync::atomic::Ordering::Relaxed));
+    explore(4, &[8, 9], 2, 1000);
+}
