@@ -47,11 +47,11 @@ boot = scripts/boot "$$($(lib) image_of $(VARIANT))" \
 
 PHONY += run
 run: guest
-	@TIMEOUT=120 $(boot) demo kunit.enable=0
+	@TIMEOUT=120 $(boot) demo
 
 PHONY += shell
 shell: guest
-	@$(boot) sh kunit.enable=0
+	@$(boot) sh
 
 PHONY += test
 test:

@@ -55,8 +55,7 @@ impl User {
         }
 
         // SAFETY: The user is valid, by the invariants.
-        let total =
-            unsafe { bindings::account_pipe_buffers(self.0.as_ptr(), 0, pages as c_ulong) };
+        let total = unsafe { bindings::account_pipe_buffers(self.0.as_ptr(), 0, pages as c_ulong) };
         // INVARIANT: Just accounted.
         let charge = Charge {
             user: self.clone(),

@@ -7,9 +7,11 @@
 #include <linux/export.h>
 #include <linux/watch_queue.h>
 
-EXPORT_SYMBOL(__post_watch_notification);
-EXPORT_SYMBOL(get_watch_queue);
-EXPORT_SYMBOL(put_watch_queue);
-EXPORT_SYMBOL(init_watch);
-EXPORT_SYMBOL(add_watch_to_object);
-EXPORT_SYMBOL(remove_watch_from_object);
+#define RUST_EXPORT EXPORT_SYMBOL
+
+RUST_EXPORT(__post_watch_notification);
+RUST_EXPORT(get_watch_queue);
+RUST_EXPORT(put_watch_queue);
+RUST_EXPORT(init_watch);
+RUST_EXPORT(add_watch_to_object);
+RUST_EXPORT(remove_watch_from_object);

@@ -135,7 +135,8 @@ impl Filter {
     #[inline]
     pub(crate) fn accepts(&self, header: Header) -> bool {
         let [kind0, kind1, kind2, _] = header.kind.to_le_bytes();
-        let mut rules = self.subtype[usize::from(header.subtype)] & self.kind[0][usize::from(kind0)];
+        let mut rules =
+            self.subtype[usize::from(header.subtype)] & self.kind[0][usize::from(kind0)];
         // Most of what is rejected is rejected here.
         if rules == 0 {
             return false;
@@ -167,8 +168,11 @@ impl Filter {
     }
 }
 
-#[cfg_attr(CONFIG_KUNIT, kernel::prelude::kunit_tests(watch_queue_filter))]
-#[cfg(any(test, CONFIG_KUNIT))]
+#[cfg_attr(
+    CONFIG_WATCH_QUEUE_KUNIT_TEST,
+    kernel::prelude::kunit_tests(watch_queue_filter)
+)]
+#[cfg(any(test, CONFIG_WATCH_QUEUE_KUNIT_TEST))]
 mod tests {
     use super::*;
 
@@ -198,7 +202,7 @@ mod tests {
         Box::new(Filter::EMPTY)
     }
 
-    #[cfg(CONFIG_KUNIT)]
+    #[cfg(CONFIG_WATCH_QUEUE_KUNIT_TEST)]
     fn boxed() -> kernel::alloc::KBox<Filter> {
         let uninit = kernel::alloc::KBox::<Filter>::new_uninit(kernel::alloc::flags::GFP_KERNEL);
         uninit.expect("memory for a filter").write(Filter::EMPTY)
@@ -225,7 +229,12 @@ mod tests {
         for wanted in 0..=255_u8 {
             assert!(accepts(&[rule(1, wanted)], 1, wanted, 8));
             for offset in [1, 8, 32, 64, 128, 255] {
-                assert!(!accepts(&[rule(1, wanted)], 1, wanted.wrapping_add(offset), 8));
+                assert!(!accepts(
+                    &[rule(1, wanted)],
+                    1,
+                    wanted.wrapping_add(offset),
+                    8
+                ));
             }
         }
     }

@@ -149,8 +149,11 @@ impl Removal {
     }
 }
 
-#[cfg_attr(CONFIG_KUNIT, kernel::prelude::kunit_tests(watch_queue_note))]
-#[cfg(any(test, CONFIG_KUNIT))]
+#[cfg_attr(
+    CONFIG_WATCH_QUEUE_KUNIT_TEST,
+    kernel::prelude::kunit_tests(watch_queue_note)
+)]
+#[cfg(any(test, CONFIG_WATCH_QUEUE_KUNIT_TEST))]
 mod tests {
     use super::*;
 
@@ -199,7 +202,12 @@ mod tests {
 
     #[test]
     fn a_loss_is_counted_in_the_type_specific_bits_and_saturates() {
-        for (lost, says) in [(1, 1), (65_534, 65_534), (65_535, 65_535), (u32::MAX, 65_535)] {
+        for (lost, says) in [
+            (1, 1),
+            (65_534, 65_534),
+            (65_535, 65_535),
+            (u32::MAX, 65_535),
+        ] {
             let bytes = loss_record(lost);
             let info = u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
             assert_eq!(info, says << 16 | 8);

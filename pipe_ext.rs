@@ -16,8 +16,8 @@ use kernel::{
     bindings,
     error::from_result,
     fs::File,
-    iov::IovIterDest,
     ioctl::_IO,
+    iov::IovIterDest,
     page::PAGE_SIZE,
     prelude::*,
     sync::{
@@ -153,7 +153,10 @@ pub(crate) unsafe extern "C" fn watch_queue_put_inode(inode: *mut bindings::inod
 ///
 /// `file` is open.
 #[export]
-pub(crate) unsafe extern "C" fn watch_queue_fcntl(file: *mut bindings::file, cmd: c_uint) -> c_long {
+pub(crate) unsafe extern "C" fn watch_queue_fcntl(
+    file: *mut bindings::file,
+    cmd: c_uint,
+) -> c_long {
     from_result(|| {
         // SAFETY: The caller keeps the file open.
         let queue = unsafe { queue_of_file(file) }.ok_or(EBADF)?;
@@ -264,10 +267,7 @@ unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::f
 /// # Safety
 ///
 /// For the VFS to call.
-unsafe extern "C" fn read_iter(
-    iocb: *mut bindings::kiocb,
-    to: *mut bindings::iov_iter,
-) -> isize {
+unsafe extern "C" fn read_iter(iocb: *mut bindings::kiocb, to: *mut bindings::iov_iter) -> isize {
     from_result(|| {
         // SAFETY: The file is open as long as it is read.
         let (file, queue) = unsafe { ((*iocb).ki_filp, queue_of((*iocb).ki_filp)) };
@@ -278,17 +278,12 @@ unsafe extern "C" fn read_iter(
         };
         // SAFETY: This is a read, for which `to` is the destination.
         let to = unsafe { IovIterDest::from_raw(to) };
-        queue
-            .read_or_wait(to, may_wait)
-            .map(|bytes| bytes as isize)
+        queue.read_or_wait(to, may_wait).map(|bytes| bytes as isize)
     })
 }
 
 /// Only the kernel writes.
-extern "C" fn write_iter(
-    _iocb: *mut bindings::kiocb,
-    _from: *mut bindings::iov_iter,
-) -> isize {
+extern "C" fn write_iter(_iocb: *mut bindings::kiocb, _from: *mut bindings::iov_iter) -> isize {
     EXDEV.to_errno() as isize
 }
 

@@ -6,7 +6,7 @@
 //! library and one of loom, so that [`crate::ring`] is tested and model-checked as it is.
 
 use kernel::alloc::{
-    flags::{GFP_KERNEL_ACCOUNT, __GFP_NOWARN},
+    flags::{__GFP_NOWARN, GFP_KERNEL_ACCOUNT},
     AllocError, KVVec,
 };
 

@@ -110,3 +110,36 @@ impl<T> Drop for RcuCell<T> {
         self.replace(None);
     }
 }
+
+#[cfg(CONFIG_WATCH_QUEUE_KUNIT_TEST)]
+#[kunit_tests(watch_queue_rcu_cell)]
+mod tests {
+    use super::*;
+    use kernel::alloc::flags::GFP_KERNEL;
+
+    fn boxed(value: u64) -> Result<RcuBox<u64>> {
+        let mut boxed = RcuBox::zeroed(GFP_KERNEL)?;
+        *boxed.get_mut() = value;
+        Ok(boxed)
+    }
+
+    #[test]
+    fn a_value_that_is_being_read_stays_when_it_is_replaced() -> Result {
+        let cell = RcuCell::empty();
+        assert!(cell.get(&rcu::read_lock()).is_none());
+        cell.replace(Some(boxed(1)?));
+        let second = boxed(2)?;
+
+        let guard = rcu::read_lock();
+        let first = cell.get(&guard);
+        assert!(first == Some(&1));
+        cell.replace(Some(second));
+        assert!(first == Some(&1));
+        assert!(cell.get(&guard) == Some(&2));
+        drop(guard);
+
+        cell.replace(None);
+        assert!(cell.get(&rcu::read_lock()).is_none());
+        Ok(())
+    }
+}

@@ -489,3 +489,65 @@ fn shared<'a>(one: &'a Option<Arc<Ring>>, other: &Option<Arc<Ring>>) -> Option<&
     let (one, other) = (one.as_deref()?, other.as_deref()?);
     core::ptr::eq(one, other).then_some(one)
 }
+
+// The rest of the tests is in `tools/testing/watch_queue/`.  These are to see that the kernel's
+// memory and atomics do what those of the host do.
+#[cfg(CONFIG_WATCH_QUEUE_KUNIT_TEST)]
+#[kernel::prelude::kunit_tests(watch_queue_ring)]
+mod tests {
+    use super::*;
+
+    /// A message of `length` bytes, each of which is `value` behind the header.
+    fn post(poster: &mut Poster, length: usize, value: u8) -> Result<(), Full> {
+        let mut bytes = [value; note::MAX_LEN];
+        bytes[note::LENGTH_OFFSET] = length as u8;
+        poster.post(Note::new(&bytes[..length]).ok_or(Full)?)
+    }
+
+    /// Reads all messages that are there, and returns how many and how many of the bytes behind
+    /// the headers were `value`.
+    fn read(poster: &mut Poster, reader: &mut Reader, value: u8) -> (u32, usize) {
+        let Next::Notes(span) = reader.next(usize::MAX) else {
+            return (0, 0);
+        };
+        let (first, second) = reader.pieces(&span);
+        let right = first.iter().chain(second).filter(|&&byte| byte == value);
+        let (notes, right) = (span.notes, right.count());
+        reader.consume(poster, span);
+        (notes, right)
+    }
+
+    #[test]
+    fn a_ring_in_kernel_memory_wraps() {
+        let (mut poster, mut reader) = split(32).expect("memory for a ring");
+        for round in 1..200_u8 {
+            // 7 times 93 bytes: neither divides the size.
+            for _ in 0..7 {
+                assert!(post(&mut poster, 93, round) == Ok(()));
+            }
+            // All bytes are of that value but those that hold the length.
+            let (notes, right) = read(&mut poster, &mut reader, round);
+            assert_eq!(notes, 7);
+            assert!(right == 7 * 92 || round == 93);
+        }
+    }
+
+    #[test]
+    fn a_full_ring_counts_what_it_loses() {
+        let (mut poster, mut reader) = split(32).expect("memory for a ring");
+        for _ in 0..32 {
+            assert!(post(&mut poster, note::MAX_LEN, 1) == Ok(()));
+        }
+        assert!(poster.is_full());
+        for _ in 0..5 {
+            assert!(post(&mut poster, 8, 1) == Err(Full));
+        }
+        assert_eq!(read(&mut poster, &mut reader, 1).0, 32);
+        assert_eq!(reader.pending_loss(&poster), 5);
+        assert!(post(&mut poster, 8, 1) == Ok(()));
+        assert!(reader.next(100) == Next::Loss(5));
+        reader.deliver_loss(&mut poster, 5);
+        assert_eq!(read(&mut poster, &mut reader, 1).0, 1);
+        assert!(!poster.is_readable());
+    }
+}

@@ -71,7 +71,7 @@ struct watch_list {
 	struct rcu_head		rcu;
 	struct hlist_head	watchers;
 	void			(*release_watch)(struct watch *watch);
-	spinlock_t		lock;
+	spinlock_t		lock;		/* of @watchers */
 };
 
 void __post_watch_notification(struct watch_list *wlist,

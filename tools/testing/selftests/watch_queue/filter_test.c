@@ -145,7 +145,7 @@ TEST_F(queue, invalid_filter_leaves_the_old_one)
 		EXPECT_FAILS(EINVAL, set_filter(&self->q, &bad));
 	}
 
-	EXPECT_FAILS(EFAULT, set_filter(&self->q, nowhere));
+	EXPECT_FAILS(EFAULT, set_filter(&self->q, nowhere()));
 	pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, (void *)pages);

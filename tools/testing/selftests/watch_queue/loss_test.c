@@ -28,7 +28,7 @@ TEST_F(queue, a_loss_that_does_not_fit_stays)
 	ASSERT_EQ(32 * KEY_NOTE,
 		  read(self->q.rd, self->buffer, 32 * KEY_NOTE));
 	EXPECT_FAILS(ENOBUFS, read(self->q.rd, self->buffer, 7));
-	EXPECT_FAILS(EFAULT, read(self->q.rd, nowhere, 8));
+	EXPECT_FAILS(EFAULT, read(self->q.rd, nowhere(), 8));
 	EXPECT_EQ(HEADER, read(self->q.rd, self->buffer, 8));
 	EXPECT_TRUE(is_loss(self->buffer));
 }

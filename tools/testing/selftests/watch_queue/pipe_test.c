@@ -232,7 +232,7 @@ TEST(bad_pointer_for_the_descriptors_makes_no_pipe)
 
 	ASSERT_NE(-1, before);
 	close(before);
-	EXPECT_FAILS(EFAULT, pipe2(nowhere, O_NOTIFICATION_PIPE));
+	EXPECT_FAILS(EFAULT, pipe2(nowhere(), O_NOTIFICATION_PIPE));
 	after = dup(0);
 	EXPECT_EQ(before, after);
 	close(after);

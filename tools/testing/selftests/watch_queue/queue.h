@@ -15,6 +15,7 @@
 #include <keyutils.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -43,7 +44,10 @@ struct queue {
 };
 
 /* A pointer to nothing, of which the compiler does not know that */
-static void *const volatile nowhere = (void *)8;
+static inline void *nowhere(void)
+{
+	return (void *)strtoul("8", NULL, 10);
+}
 
 /* Expect a call to fail with an errno. */
 #define EXPECT_FAILS(error, call)					\

@@ -81,7 +81,7 @@ TEST_F(queue, messages_come_in_order_around_the_ring)
 TEST_F(queue, bad_pointer_consumes_nothing)
 {
 	ASSERT_EQ(0, touch(&self->q));
-	EXPECT_FAILS(EFAULT, read(self->q.rd, nowhere, KEY_NOTE));
+	EXPECT_FAILS(EFAULT, read(self->q.rd, nowhere(), KEY_NOTE));
 	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, KEY_NOTE));
 	EXPECT_FAILS(EAGAIN, read(self->q.rd, self->buffer, KEY_NOTE));
 }

@@ -45,7 +45,7 @@ TEST(size_is_rounded_up_to_whole_pages)
 	};
 	size_t i;
 
-	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(sizes); i++)
 		EXPECT_EQ(sizes[i][1], capacity(sizes[i][0]));
 }
 

@@ -33,14 +33,14 @@ fn rule() -> impl Strategy<Value = Rule> {
         let mask = mask & !0x7f;
         (mask, filter & mask)
     });
-    (word(24), info, prop::array::uniform8(word(32))).prop_map(|(kind, (mask, filter), subtypes)| {
-        Rule {
+    (word(24), info, prop::array::uniform8(word(32))).prop_map(
+        |(kind, (mask, filter), subtypes)| Rule {
             kind,
             info_mask: mask,
             info_filter: filter,
             subtypes,
-        }
-    })
+        },
+    )
 }
 
 fn header() -> impl Strategy<Value = Header> {

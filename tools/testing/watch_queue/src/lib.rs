@@ -14,7 +14,7 @@ mod platform;
 
 #[cfg(all(test, not(loom)))]
 mod filter_properties;
-#[cfg(all(test, not(loom)))]
-mod ring_model;
 #[cfg(all(test, loom))]
 mod ring_loom;
+#[cfg(all(test, not(loom)))]
+mod ring_model;

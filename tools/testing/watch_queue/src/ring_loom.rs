@@ -38,7 +38,9 @@ fn read(reader: &mut Reader, poster: &Mutex<Poster>, room: usize, seen: &mut See
                 let length = usize::from(rest[crate::note::LENGTH_OFFSET] & 0x7f);
                 let word = u32::from_ne_bytes(rest[..4].try_into().unwrap());
                 let kind = Header::from_words(word, 0).kind;
-                assert!(rest[MIN_LEN..length].iter().all(|&b| u32::from(b) == kind >> 8));
+                assert!(rest[MIN_LEN..length]
+                    .iter()
+                    .all(|&b| u32::from(b) == kind >> 8));
                 seen.messages.push((kind >> 8, kind & 0xff));
                 rest = &rest[length..];
             }
