@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Posting: any type, any length, from any context */
+
+#include "source.h"
+
+#include <sys/wait.h>
+
+FIXTURE(source)
+{
+	struct queue q;
+	int fd;
+	unsigned char buffer[128 * 512];
+};
+
+FIXTURE_SETUP(source)
+{
+	self->fd = open_source();
+	if (self->fd == -1)
+		SKIP(return, "no /dev/watch_source: load watch_source.ko");
+	ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
+	ASSERT_EQ(0, set_size(&self->q, 32));
+	ASSERT_EQ(0, attach(self->fd, self->q.rd, ID, TAG));
+}
+
+FIXTURE_TEARDOWN(source)
+{
+	close(self->q.rd);
+	close(self->q.wr);
+	close(self->fd);
+}
+
+TEST_F(source, every_length_arrives_as_it_was_posted)
+{
+	struct watch_source_post args = { .id = ID, .type = 5, .count = 1 };
+	unsigned int i, length;
+
+	for (length = 8; length <= 127; length++) {
+		args.length = length;
+		args.subtype = 255 - length;
+		args.info = 0xabcd0000;
+		for (i = 8; i < length; i++)
+			args.message[i] = length * 7 + i;
+		ASSERT_EQ(0, post(self->fd, &args));
+		memset(self->buffer, 0, 256);
+		ASSERT_EQ((int)length, read(self->q.rd, self->buffer, 256));
+		EXPECT_EQ(5, type_of(self->buffer));
+		EXPECT_EQ(255 - (int)length, subtype_of(self->buffer));
+		EXPECT_EQ((int)length, length_of(self->buffer));
+		EXPECT_EQ(TAG, tag_of(self->buffer));
+		EXPECT_EQ(0xabcd, type_info_of(self->buffer));
+		EXPECT_EQ(0, memcmp(self->buffer + 8, args.message + 8, length - 8));
+	}
+}
+
+TEST_F(source, any_24_bit_type_arrives_without_a_filter)
+{
+	static const int types[] = { 0, 1, 2, 5, 255, 256, 65536, 0xffffff };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		ASSERT_EQ(0, post_some(self->fd, types[i], 200, 8, 1));
+		ASSERT_EQ(HEADER, read(self->q.rd, self->buffer, 256));
+		EXPECT_EQ(types[i], type_of(self->buffer));
+		EXPECT_EQ(200, subtype_of(self->buffer));
+	}
+}
+
+TEST_F(source, tag_of_the_watch_replaces_what_was_posted)
+{
+	struct watch_source_post args = {
+		.id = ID, .length = 8, .count = 1, .info = 0xffffff00,
+	};
+
+	ASSERT_EQ(0, post(self->fd, &args));
+	ASSERT_EQ(HEADER, read(self->q.rd, self->buffer, 256));
+	EXPECT_EQ(TAG, tag_of(self->buffer));
+	EXPECT_EQ(0xffff, type_info_of(self->buffer));
+}
+
+TEST_F(source, posts_for_another_object_do_not_arrive)
+{
+	struct watch_source_post args = { .id = ID + 1, .length = 8, .count = 1 };
+
+	ASSERT_EQ(0, post(self->fd, &args));
+	EXPECT_FAILS(EAGAIN, read(self->q.rd, self->buffer, 256));
+}
+
+TEST_F(source, capacity_is_in_messages_of_any_length)
+{
+	unsigned int length;
+
+	for (length = 8; length <= 127; length += 17) {
+		ASSERT_EQ(0, post_some(self->fd, 5, 0, length, 32));
+		ASSERT_EQ(32 * (int)length,
+			  read(self->q.rd, self->buffer, sizeof(self->buffer)));
+	}
+}
+
+TEST_F(source, posting_works_with_softirqs_off)
+{
+	struct watch_source_post args = {
+		.id = ID, .length = 16, .count = 3,
+		.context = WATCH_SOURCE_SOFTIRQS_OFF,
+	};
+
+	ASSERT_EQ(0, post(self->fd, &args));
+	EXPECT_EQ(48, read(self->q.rd, self->buffer, 256));
+}
+
+TEST_F(source, beyond_mainline_interrupts_that_are_off_stay_off)
+{
+	struct watch_source_post args = {
+		.id = ID, .length = 16, .count = 3,
+		.context = WATCH_SOURCE_INTERRUPTS_OFF,
+	};
+
+	EXPECT_EQ(0, post(self->fd, &args));
+	EXPECT_EQ(48, read(self->q.rd, self->buffer, 256));
+}
+
+TEST_F(source, removal_without_an_id_is_short)
+{
+	ASSERT_EQ(0, detach_all(self->fd, 0));
+	ASSERT_EQ(HEADER, read(self->q.rd, self->buffer, 256));
+	EXPECT_TRUE(is_removal(self->buffer));
+	EXPECT_EQ(HEADER, length_of(self->buffer));
+	EXPECT_EQ(TAG, tag_of(self->buffer));
+}
+
+TEST_F(source, removal_with_an_id_is_long)
+{
+	ASSERT_EQ(0, detach_all(self->fd, 0x123456789abcdef0));
+	ASSERT_EQ(16, read(self->q.rd, self->buffer, 256));
+	EXPECT_TRUE(is_removal(self->buffer));
+	EXPECT_EQ(16, length_of(self->buffer));
+	EXPECT_EQ(0, memcmp(self->buffer + 8, &(uint64_t){ 0x123456789abcdef0 }, 8));
+	EXPECT_FAILS(EBADSLT, detach_all(self->fd, 0));
+}
+
+TEST_F(source, removing_all_watches_tells_each)
+{
+	int i;
+
+	for (i = 1; i < 20; i++)
+		ASSERT_EQ(0, attach(self->fd, self->q.rd, ID + i, i));
+	ASSERT_EQ(0, detach_all(self->fd, 0));
+	EXPECT_EQ(20 * HEADER, read(self->q.rd, self->buffer, 256));
+}
+
+TEST_F(source, a_source_that_goes_is_told)
+{
+	ASSERT_EQ(0, close(self->fd));
+	ASSERT_EQ(HEADER, read(self->q.rd, self->buffer, 256));
+	EXPECT_TRUE(is_removal(self->buffer));
+	self->fd = -1;
+}
+
+TEST_F(source, watches_are_by_queue_and_object)
+{
+	struct queue other;
+
+	ASSERT_EQ(0, open_queue(&other, O_NONBLOCK));
+	ASSERT_EQ(0, set_size(&other, 32));
+	EXPECT_FAILS(EBUSY, attach(self->fd, self->q.rd, ID, 1));
+	ASSERT_EQ(0, attach(self->fd, self->q.rd, ID + 1, 1));
+	ASSERT_EQ(0, attach(self->fd, other.rd, ID, 2));
+	EXPECT_FAILS(EBADSLT, detach(self->fd, other.rd, ID + 1));
+	ASSERT_EQ(0, detach(self->fd, self->q.rd, ID));
+	EXPECT_EQ(16, read(self->q.rd, self->buffer, 256));
+	ASSERT_EQ(0, post_some(self->fd, 5, 0, 8, 1));
+	EXPECT_FAILS(EAGAIN, read(self->q.rd, self->buffer, 256));
+	EXPECT_EQ(HEADER, read(other.rd, self->buffer, 256));
+}
+
+struct filter {
+	struct watch_notification_filter head;
+	struct watch_notification_type_filter rules[16];
+};
+
+static int filter_one(int queue, uint32_t type, uint32_t subtype)
+{
+	struct filter filter = { .head.nr_filters = 1, .rules[0].type = type };
+
+	filter.rules[0].subtype_filter[subtype / 32] = 1U << (subtype % 32);
+	return ioctl(queue, IOC_WATCH_QUEUE_SET_FILTER, &filter);
+}
+
+TEST_F(source, beyond_mainline_filter_knows_all_subtypes)
+{
+	static const int subtypes[] = { 0, 8, 31, 32, 40, 63, 72, 128, 200, 255 };
+	size_t i, j;
+
+	for (i = 0; i < ARRAY_SIZE(subtypes); i++) {
+		ASSERT_EQ(0, filter_one(self->q.rd, WATCH_TYPE_KEY_NOTIFY, subtypes[i]));
+		for (j = 0; j < ARRAY_SIZE(subtypes); j++)
+			ASSERT_EQ(0, post_some(self->fd, WATCH_TYPE_KEY_NOTIFY,
+					       subtypes[j], 8, 1));
+		EXPECT_EQ(HEADER, read(self->q.rd, self->buffer, 256));
+		EXPECT_EQ(subtypes[i], subtype_of(self->buffer));
+	}
+}
+
+TEST_F(source, beyond_mainline_filter_knows_all_types)
+{
+	static const int types[] = { 0, 1, 2, 5, 255, 256, 65536, 0xffffff };
+	size_t i, j;
+
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		ASSERT_EQ(0, filter_one(self->q.rd, types[i], 3));
+		for (j = 0; j < ARRAY_SIZE(types); j++)
+			ASSERT_EQ(0, post_some(self->fd, types[j], 3, 8, 1));
+		EXPECT_EQ(HEADER, read(self->q.rd, self->buffer, 256));
+		EXPECT_EQ(types[i], type_of(self->buffer));
+	}
+}
+
+TEST_F(source, beyond_mainline_received_and_lost_is_posted)
+{
+	long received = 0, lost = 0;
+	int round;
+
+	for (round = 0; round < 500; round++) {
+		unsigned char *at = self->buffer;
+		ssize_t bytes;
+
+		ASSERT_EQ(0, post_some(self->fd, 5, 0, 8 + round % 120,
+				       round % 50));
+		bytes = read(self->q.rd, self->buffer, 100 + round * 13 % 2000);
+		if (bytes == -1)
+			continue;
+		for (; bytes > 0; bytes -= length_of(at), at += length_of(at)) {
+			if (is_loss(at))
+				lost += type_info_of(at);
+			else
+				received++;
+		}
+	}
+	for (;;) {
+		unsigned char *at = self->buffer;
+		ssize_t bytes = read(self->q.rd, self->buffer,
+				     sizeof(self->buffer));
+
+		if (bytes == -1)
+			break;
+		for (; bytes > 0; bytes -= length_of(at), at += length_of(at)) {
+			if (is_loss(at))
+				lost += type_info_of(at);
+			else
+				received++;
+		}
+	}
+	/* ten times 0 + 1 + ... + 49 */
+	EXPECT_EQ(10 * 1225, received + lost);
+}
+
+TEST_F(source, beyond_mainline_count_of_losses_saturates)
+{
+	ASSERT_EQ(0, post_some(self->fd, 5, 0, 8, 32 + 70000));
+	ASSERT_EQ(32 * HEADER + HEADER, read(self->q.rd, self->buffer, 1000));
+	EXPECT_TRUE(is_loss(self->buffer + 32 * HEADER));
+	EXPECT_EQ(65535, type_info_of(self->buffer + 32 * HEADER));
+}
+
+TEST_F(source, a_blocked_reader_is_woken_from_any_safe_context)
+{
+	static const int contexts[] = {
+		WATCH_SOURCE_PROCESS, WATCH_SOURCE_SOFTIRQS_OFF,
+	};
+	size_t i;
+
+	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, 0));
+	for (i = 0; i < ARRAY_SIZE(contexts); i++) {
+		struct watch_source_post args = {
+			.id = ID, .length = 8, .count = 1,
+			.context = contexts[i],
+		};
+		int status;
+		pid_t pid = fork();
+
+		ASSERT_NE(-1, pid);
+		if (pid == 0)
+			_exit(read(self->q.rd, self->buffer, 256) != HEADER);
+		usleep(30000);
+		ASSERT_EQ(0, post(self->fd, &args));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(0, status);
+	}
+}
+
+/* The C implementation turns interrupts on in the midst of one: it comes last. */
+TEST_F(source, beyond_mainline_posting_works_in_a_hard_interrupt)
+{
+	struct watch_source_post args = {
+		.id = ID, .length = 16, .count = 40,
+		.context = WATCH_SOURCE_TIMER,
+	};
+	pid_t pid;
+	int status;
+
+	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, 0));
+	pid = fork();
+	ASSERT_NE(-1, pid);
+	if (pid == 0)
+		_exit(read(self->q.rd, self->buffer, 16) != 16);
+	usleep(30000);
+	ASSERT_EQ(0, post(self->fd, &args));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	/* 40 were posted before the reader could run, and one was read. */
+	ASSERT_EQ(31 * 16 + HEADER, read(self->q.rd, self->buffer, 4096));
+	EXPECT_TRUE(is_loss(self->buffer + 31 * 16));
+	EXPECT_EQ(8, type_info_of(self->buffer + 31 * 16));
+}
+
+TEST_HARNESS_MAIN

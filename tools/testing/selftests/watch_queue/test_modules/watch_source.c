@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A source of notifications for the tests; uses only the public C interface. */
+
+#include <linux/completion.h>
+#include <linux/cred.h>
+#include <linux/fs.h>
+#include <linux/hrtimer.h>
+#include <linux/ktime.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/watch_queue.h>
+
+#include "../watch_source.h"
+
+/* An open file: an object that can be watched */
+struct source {
+	struct mutex		lock;	/* changes of the watch list */
+	struct watch_list	*wlist;
+};
+
+#ifdef OWN_INIT_WATCH
+static void own_init_watch(struct watch *watch, struct watch_queue *wqueue)
+{
+	kref_init(&watch->usage);
+	INIT_HLIST_NODE(&watch->list_node);
+	INIT_HLIST_NODE(&watch->queue_node);
+	rcu_assign_pointer(watch->queue, wqueue);
+}
+
+#define init_watch own_init_watch
+#endif
+
+/* One request to post, on the way through whatever context it is for */
+struct posting {
+	struct source		*source;
+	const struct cred	*cred;
+	struct watch_source_post *args;
+	struct hrtimer		timer;
+	struct completion	done;
+	union {
+		struct watch_notification watch;
+		u32		words[32];
+		u8		bytes[128];
+	} n;
+};
+
+static void number_message(struct posting *posting, u32 number)
+{
+	const struct watch_source_post *args = posting->args;
+	unsigned int i;
+
+	posting->n.words[2] = args->poster;
+	posting->n.words[3] = number;
+	for (i = 16; i < args->length; i++)
+		posting->n.bytes[i] = args->poster + number + i;
+}
+
+static void post_all(struct posting *posting)
+{
+	struct watch_source_post *args = posting->args;
+	ktime_t start = ktime_get();
+	u32 i;
+
+	for (i = 0; i < args->count; i++) {
+		if (args->numbered)
+			number_message(posting, args->number + i);
+		posting->n.watch.info = (args->info & ~WATCH_INFO_LENGTH) |
+					args->length;
+		post_watch_notification(posting->source->wlist,
+					&posting->n.watch, posting->cred,
+					args->id);
+	}
+	args->elapsed = ktime_to_ns(ktime_sub(ktime_get(), start));
+}
+
+static enum hrtimer_restart post_from_timer(struct hrtimer *timer)
+{
+	struct posting *posting = container_of(timer, struct posting, timer);
+
+	post_all(posting);
+	complete(&posting->done);
+	return HRTIMER_NORESTART;
+}
+
+static int post_in_context(struct posting *posting)
+{
+	unsigned long flags;
+	int ret = 0;
+
+	switch (posting->args->context) {
+	case WATCH_SOURCE_PROCESS:
+		post_all(posting);
+		break;
+	case WATCH_SOURCE_SOFTIRQS_OFF:
+		local_bh_disable();
+		post_all(posting);
+		local_bh_enable();
+		break;
+	case WATCH_SOURCE_INTERRUPTS_OFF:
+		local_irq_save(flags);
+		post_all(posting);
+		if (!irqs_disabled())
+			ret = -EILSEQ;
+		local_irq_restore(flags);
+		break;
+	case WATCH_SOURCE_TIMER:
+		init_completion(&posting->done);
+		hrtimer_setup(&posting->timer, post_from_timer,
+			      CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+		hrtimer_start(&posting->timer, us_to_ktime(50),
+			      HRTIMER_MODE_REL_HARD);
+		wait_for_completion(&posting->done);
+		hrtimer_cancel(&posting->timer);
+		break;
+	}
+	return ret;
+}
+
+static long source_post(struct source *source, void __user *arg)
+{
+	struct watch_source_post *args;
+	struct posting *posting;
+	long ret;
+
+	args = memdup_user(arg, sizeof(*args));
+	if (IS_ERR(args))
+		return PTR_ERR(args);
+	ret = -EINVAL;
+	if (args->length < 8 || args->length > WATCH_INFO_LENGTH ||
+	    args->type >> 24 || args->subtype > 255 || args->reserved ||
+	    args->context >= WATCH_SOURCE_NR_CONTEXTS ||
+	    (args->numbered && args->length < 16))
+		goto out_args;
+
+	ret = -ENOMEM;
+	posting = kzalloc_obj(*posting);
+	if (!posting)
+		goto out_args;
+	posting->source = source;
+	posting->cred = current_cred();
+	posting->args = args;
+	memcpy(posting->n.bytes, args->message, sizeof(posting->n.bytes));
+	posting->n.watch.type = args->type;
+	posting->n.watch.subtype = args->subtype;
+
+	ret = post_in_context(posting);
+	if (copy_to_user(arg, args, sizeof(*args)) && !ret)
+		ret = -EFAULT;
+	kfree(posting);
+out_args:
+	kfree(args);
+	return ret;
+}
+
+static long source_attach(struct source *source,
+			  const struct watch_source_watch *args)
+{
+	struct watch_queue *wqueue;
+	struct watch *watch;
+	long ret;
+
+	if (args->tag > 255)
+		return -EINVAL;
+	wqueue = get_watch_queue(args->fd);
+	if (IS_ERR(wqueue))
+		return PTR_ERR(wqueue);
+
+	ret = -ENOMEM;
+	watch = kzalloc_obj(*watch);
+	if (watch) {
+		init_watch(watch, wqueue);
+		watch->id = args->id;
+		watch->info_id = args->tag << WATCH_INFO_ID__SHIFT;
+		mutex_lock(&source->lock);
+		ret = add_watch_to_object(watch, source->wlist);
+		mutex_unlock(&source->lock);
+		if (ret)
+			kfree(watch);
+	}
+	put_watch_queue(wqueue);
+	return ret;
+}
+
+static long source_detach(struct source *source,
+			  const struct watch_source_watch *args)
+{
+	struct watch_queue *wqueue = get_watch_queue(args->fd);
+	long ret;
+
+	if (IS_ERR(wqueue))
+		return PTR_ERR(wqueue);
+	mutex_lock(&source->lock);
+	ret = remove_watch_from_object(source->wlist, wqueue, args->id, false);
+	mutex_unlock(&source->lock);
+	put_watch_queue(wqueue);
+	return ret;
+}
+
+static long source_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct source *source = file->private_data;
+	void __user *user = (void __user *)arg;
+	struct watch_source_watch watch;
+	u64 id;
+	long ret;
+
+	switch (cmd) {
+	case WATCH_SOURCE_ATTACH:
+	case WATCH_SOURCE_DETACH:
+		if (copy_from_user(&watch, user, sizeof(watch)))
+			return -EFAULT;
+		return cmd == WATCH_SOURCE_ATTACH ?
+			source_attach(source, &watch) :
+			source_detach(source, &watch);
+	case WATCH_SOURCE_DETACH_ALL:
+		if (copy_from_user(&id, user, sizeof(id)))
+			return -EFAULT;
+		mutex_lock(&source->lock);
+		ret = remove_watch_from_object(source->wlist, NULL, id, true);
+		mutex_unlock(&source->lock);
+		return ret;
+	case WATCH_SOURCE_POST:
+		return source_post(source, user);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static int source_open(struct inode *inode, struct file *file)
+{
+	struct source *source = kzalloc_obj(*source);
+
+	if (!source)
+		return -ENOMEM;
+	source->wlist = kzalloc_obj(*source->wlist);
+	if (!source->wlist) {
+		kfree(source);
+		return -ENOMEM;
+	}
+	mutex_init(&source->lock);
+	init_watch_list(source->wlist, NULL);
+	file->private_data = source;
+	return 0;
+}
+
+static int source_release(struct inode *inode, struct file *file)
+{
+	struct source *source = file->private_data;
+
+	/* The short form of the removal notification */
+	remove_watch_list(source->wlist, 0);
+	kfree(source);
+	return 0;
+}
+
+static const struct file_operations source_fops = {
+	.owner		= THIS_MODULE,
+	.open		= source_open,
+	.release	= source_release,
+	.unlocked_ioctl	= source_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+};
+
+static struct miscdevice source_device = {
+	.minor		= MISC_DYNAMIC_MINOR,
+	.name		= "watch_source",
+	.fops		= &source_fops,
+};
+
+module_misc_device(source_device);
+MODULE_DESCRIPTION("Source of notifications for tests");
+MODULE_LICENSE("GPL");
