@@ -5,8 +5,8 @@
 
 VARIANT ?= rust
 
-ifneq ($(filter-out rust c,$(VARIANT)),)
-$(error There is no VARIANT '$(VARIANT)'; there are: rust c)
+ifneq ($(filter-out rust c debug,$(VARIANT)),)
+$(error There is no VARIANT '$(VARIANT)'; there are: rust c debug)
 endif
 
 lib = bash -c '. scripts/lib.sh && "$$@"' lib

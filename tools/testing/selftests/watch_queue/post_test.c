@@ -214,41 +214,39 @@ TEST_F(source, beyond_mainline_filter_knows_all_types)
 	}
 }
 
+/* Read once, and count messages and those that were lost. */
+static ssize_t count_some(FIXTURE_DATA(source) *self, size_t room,
+			  long *received, long *lost)
+{
+	ssize_t bytes = read(self->q.rd, self->buffer, room), left;
+	unsigned char *at = self->buffer;
+
+	for (left = bytes; left > 0; left -= length_of(at), at += length_of(at)) {
+		if (is_loss(at))
+			*lost += type_info_of(at);
+		else
+			*received += 1;
+	}
+	return bytes;
+}
+
+static ssize_t count(FIXTURE_DATA(source) *self, long *received, long *lost)
+{
+	return count_some(self, sizeof(self->buffer), received, lost);
+}
+
 TEST_F(source, beyond_mainline_received_and_lost_is_posted)
 {
 	long received = 0, lost = 0;
 	int round;
 
 	for (round = 0; round < 500; round++) {
-		unsigned char *at = self->buffer;
-		ssize_t bytes;
-
 		ASSERT_EQ(0, post_some(self->fd, 5, 0, 8 + round % 120,
 				       round % 50));
-		bytes = read(self->q.rd, self->buffer, 100 + round * 13 % 2000);
-		if (bytes == -1)
-			continue;
-		for (; bytes > 0; bytes -= length_of(at), at += length_of(at)) {
-			if (is_loss(at))
-				lost += type_info_of(at);
-			else
-				received++;
-		}
+		count_some(self, 100 + round * 13 % 2000, &received, &lost);
 	}
-	for (;;) {
-		unsigned char *at = self->buffer;
-		ssize_t bytes = read(self->q.rd, self->buffer,
-				     sizeof(self->buffer));
-
-		if (bytes == -1)
-			break;
-		for (; bytes > 0; bytes -= length_of(at), at += length_of(at)) {
-			if (is_loss(at))
-				lost += type_info_of(at);
-			else
-				received++;
-		}
-	}
+	while (count(self, &received, &lost) != -1)
+		;
 	/* ten times 0 + 1 + ... + 49 */
 	EXPECT_EQ(10 * 1225, received + lost);
 }
@@ -294,6 +292,7 @@ TEST_F(source, beyond_mainline_posting_works_in_a_hard_interrupt)
 		.id = ID, .length = 16, .count = 40,
 		.context = WATCH_SOURCE_TIMER,
 	};
+	long received = 0, lost = 0;
 	pid_t pid;
 	int status;
 
@@ -306,10 +305,9 @@ TEST_F(source, beyond_mainline_posting_works_in_a_hard_interrupt)
 	ASSERT_EQ(0, post(self->fd, &args));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	/* 40 were posted before the reader could run, and one was read. */
-	ASSERT_EQ(31 * 16 + HEADER, read(self->q.rd, self->buffer, 4096));
-	EXPECT_TRUE(is_loss(self->buffer + 31 * 16));
-	EXPECT_EQ(8, type_info_of(self->buffer + 31 * 16));
+	/* The reader got one of the 40, at once or after some were lost. */
+	ASSERT_LT(0, count(self, &received, &lost));
+	EXPECT_EQ(40, 1 + received + lost);
 }
 
 TEST_HARNESS_MAIN

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Every allocation of every system call fails once, in turn.  A call that
+ * failed has done nothing.  (Needs CONFIG_FAULT_INJECTION; leaks are for
+ * kmemleak to find.)
+ */
+
+#include "source.h"
+
+#include <signal.h>
+
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), result;
+
+	if (fd == -1)
+		return -1;
+	result = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
+	close(fd);
+	return result;
+}
+
+/* All allocations can fail, not only those that cannot wait. */
+static int enable_faults(void)
+{
+	return write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "N") ||
+	       write_file("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N") ||
+	       write_file("/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem", "N") ||
+	       write_file("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+}
+
+static int fail_fd = -1;
+
+/* Have the nth allocation from now on fail. */
+static void arm(int nth)
+{
+	char text[12];
+
+	if (fail_fd == -1)
+		fail_fd = open("/proc/thread-self/fail-nth", O_RDWR);
+	snprintf(text, sizeof(text), "%d", nth);
+	if (pwrite(fail_fd, text, strlen(text), 0) < 0)
+		abort();
+}
+
+/* Whether an allocation was made to fail since arm() */
+static int disarm(void)
+{
+	char text[12] = "";
+
+	if (pread(fail_fd, text, sizeof(text) - 1, 0) <= 0 ||
+	    pwrite(fail_fd, "0", 1, 0) < 0)
+		abort();
+	return atoi(text) == 0;
+}
+
+/*
+ * Do `call` with the first allocation failing, then with the second, and so on
+ * until there are no more.  Where it fails, `after` has to hold.  Some
+ * allocations are made again in another way when they fail, so a call in which
+ * one failed may succeed; then `undo` makes it undone.
+ */
+#define FAIL_EACH(call, error, after, undo)				\
+	do {								\
+		int nth, failures = 0, result, err;			\
+									\
+		for (nth = 1; ; nth++) {				\
+			arm(nth);					\
+			errno = 0;					\
+			result = (call);				\
+			err = errno;					\
+			if (!disarm())					\
+				break;					\
+			if (result == -1) {				\
+				failures++;				\
+				EXPECT_EQ(error, err);			\
+				EXPECT_TRUE(after);			\
+			} else {					\
+				undo;					\
+			}						\
+			ASSERT_GT(1000, nth);				\
+		}							\
+		EXPECT_NE(-1, result);					\
+		TH_LOG("%d allocations, %d failures", nth - 1, failures); \
+	} while (0)
+
+FIXTURE(fault)
+{
+	struct queue q;
+	int source;
+	int next_fd;
+	unsigned char buffer[4096];
+};
+
+FIXTURE_SETUP(fault)
+{
+	if (enable_faults())
+		SKIP(return, "no fault injection");
+	self->source = open_source();
+	if (self->source == -1)
+		SKIP(return, "no /dev/watch_source: load watch_source.ko");
+	arm(0);
+	ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
+	self->next_fd = dup(0);
+	close(self->next_fd);
+}
+
+FIXTURE_TEARDOWN(fault)
+{
+	close(self->q.rd);
+	close(self->q.wr);
+	close(self->source);
+}
+
+static int next_fd(void)
+{
+	int fd = dup(0);
+
+	close(fd);
+	return fd;
+}
+
+TEST_F(fault, making_a_pipe)
+{
+	struct queue q;
+
+	/* What the VFS cannot allocate is ENFILE or ENOMEM, as for any pipe. */
+	FAIL_EACH(open_queue(&q, 0), errno == ENFILE ? ENFILE : ENOMEM,
+		  next_fd() == self->next_fd,
+		  { close(q.rd); close(q.wr); });
+}
+
+TEST_F(fault, setting_the_size)
+{
+	ASSERT_EQ(0, attach(self->source, self->q.rd, ID, TAG));
+	ASSERT_EQ(0, post_some(self->source, 5, 0, 8, 1));
+	/* If it succeeds in spite of a failure, there is no undoing it. */
+	FAIL_EACH(set_size(&self->q, 512), ENOMEM,
+		  fcntl(self->q.rd, F_GETPIPE_SZ) == 65536 &&
+		  post_some(self->source, 5, 0, 8, 1) == 0,
+		  {
+			  close(self->q.rd);
+			  close(self->q.wr);
+			  ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
+			  ASSERT_EQ(0, attach(self->source, self->q.rd, ID, TAG));
+			  ASSERT_EQ(0, post_some(self->source, 5, 0, 8, 1));
+		  });
+	EXPECT_EQ(65536, fcntl(self->q.rd, F_GETPIPE_SZ));
+	ASSERT_EQ(0, post_some(self->source, 5, 0, 8, 1));
+	ASSERT_EQ(2 * HEADER, read(self->q.rd, self->buffer, 100));
+	EXPECT_TRUE(is_loss(self->buffer));
+}
+
+TEST_F(fault, account_after_failures)
+{
+	int i;
+
+	/* 16 pages, and nothing to spare for what a failure might leave. */
+	ASSERT_EQ(0, write_file("/proc/sys/fs/pipe-user-pages-hard", "16"));
+	ASSERT_EQ(0, close(self->q.rd));
+	ASSERT_EQ(0, close(self->q.wr));
+	ASSERT_EQ(0, setresuid(4244, 4244, 0));
+	ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
+	for (i = 0; i < 3; i++) {
+		FAIL_EACH(set_size(&self->q, 512), ENOMEM,
+			  fcntl(self->q.rd, F_GETPIPE_SZ) == 65536,
+			  {
+				  close(self->q.rd);
+				  close(self->q.wr);
+				  ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
+			  });
+		close(self->q.rd);
+		close(self->q.wr);
+		ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
+	}
+	EXPECT_EQ(0, set_size(&self->q, 512));
+	ASSERT_EQ(0, setresuid(0, 0, 0));
+	write_file("/proc/sys/fs/pipe-user-pages-hard", "0");
+}
+
+TEST_F(fault, setting_a_filter)
+{
+	struct {
+		struct watch_notification_filter head;
+		struct watch_notification_type_filter rules[16];
+	} five = { .head.nr_filters = 1, .rules[0].type = 5 }, six = five;
+
+	five.rules[0].subtype_filter[0] = 1;
+	six.rules[0].subtype_filter[0] = 1;
+	six.rules[0].type = 6;
+	six.head.nr_filters = 16;
+	ASSERT_EQ(0, set_size(&self->q, 32));
+	ASSERT_EQ(0, attach(self->source, self->q.rd, ID, TAG));
+	ASSERT_EQ(0, ioctl(self->q.rd, IOC_WATCH_QUEUE_SET_FILTER, &five));
+	FAIL_EACH(ioctl(self->q.rd, IOC_WATCH_QUEUE_SET_FILTER, &six), ENOMEM,
+		  post_some(self->source, 6, 0, 8, 1) == 0 &&
+		  post_some(self->source, 5, 0, 8, 1) == 0 &&
+		  read(self->q.rd, self->buffer, 100) == HEADER &&
+		  type_of(self->buffer) == 5,
+		  ioctl(self->q.rd, IOC_WATCH_QUEUE_SET_FILTER, &five));
+	ASSERT_EQ(0, post_some(self->source, 6, 0, 8, 1));
+	EXPECT_EQ(HEADER, read(self->q.rd, self->buffer, 100));
+}
+
+TEST_F(fault, attaching_to_a_key)
+{
+	ASSERT_EQ(0, set_size(&self->q, 32));
+	self->q.ring = new_ring();
+	ASSERT_NE(-1, self->q.ring);
+	FAIL_EACH(keyctl_watch_key(self->q.ring, self->q.rd, TAG), ENOMEM,
+		  touch(&self->q) == 0 &&
+		  read(self->q.rd, self->buffer, 100) == -1,
+		  {
+			  keyctl_watch_key(self->q.ring, self->q.rd, -1);
+			  ASSERT_LT(0, read(self->q.rd, self->buffer, 100));
+		  });
+	ASSERT_EQ(0, touch(&self->q));
+	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, 100));
+}
+
+static int reopen(int fd)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDONLY | O_NONBLOCK);
+}
+
+TEST_F(fault, reopening)
+{
+	int again = -1;
+
+	FAIL_EACH(again = reopen(self->q.rd), errno == ENFILE ? ENFILE : ENOMEM,
+		  next_fd() == self->next_fd, close(again));
+	close(again);
+	/* The files that were not opened are not waited for. */
+	ASSERT_EQ(0, close(self->q.wr));
+	EXPECT_EQ(0, read(self->q.rd, self->buffer, 100));
+}
+
+TEST_F(fault, asking_for_sigio)
+{
+	FAIL_EACH(fcntl(self->q.rd, F_SETFL, O_ASYNC | O_NONBLOCK), ENOMEM,
+		  (fcntl(self->q.rd, F_GETFL) & O_ASYNC) == 0,
+		  fcntl(self->q.rd, F_SETFL, O_NONBLOCK));
+	EXPECT_EQ(O_ASYNC, fcntl(self->q.rd, F_GETFL) & O_ASYNC);
+	signal(SIGIO, SIG_IGN);
+}
+
+TEST_F(fault, posting_and_reading_allocate_nothing)
+{
+	int i;
+
+	ASSERT_EQ(0, set_size(&self->q, 32));
+	ASSERT_EQ(0, attach(self->source, self->q.rd, ID, TAG));
+	for (i = 0; i < 20; i++) {
+		ASSERT_EQ(0, post_some(self->source, 5, 0, 100, 3));
+		arm(1);
+		EXPECT_EQ(300, read(self->q.rd, self->buffer, 4096));
+		EXPECT_FALSE(disarm());
+	}
+}
+
+TEST_HARNESS_MAIN
