@@ -1,33 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Posting: any type, any length, from any context */
 
-#include "source.h"
+#include "source_fixture.h"
 
 #include <sys/wait.h>
-
-FIXTURE(source)
-{
-	struct queue q;
-	int fd;
-	unsigned char buffer[128 * 512];
-};
-
-FIXTURE_SETUP(source)
-{
-	self->fd = open_source();
-	if (self->fd == -1)
-		SKIP(return, "no /dev/watch_source: load watch_source.ko");
-	ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
-	ASSERT_EQ(0, set_size(&self->q, 32));
-	ASSERT_EQ(0, attach(self->fd, self->q.rd, ID, TAG));
-}
-
-FIXTURE_TEARDOWN(source)
-{
-	close(self->q.rd);
-	close(self->q.wr);
-	close(self->fd);
-}
 
 TEST_F(source, every_length_arrives_as_it_was_posted)
 {
@@ -214,27 +190,6 @@ TEST_F(source, beyond_mainline_filter_knows_all_types)
 	}
 }
 
-/* Read once, and count messages and those that were lost. */
-static ssize_t count_some(FIXTURE_DATA(source) *self, size_t room,
-			  long *received, long *lost)
-{
-	ssize_t bytes = read(self->q.rd, self->buffer, room), left;
-	unsigned char *at = self->buffer;
-
-	for (left = bytes; left > 0; left -= length_of(at), at += length_of(at)) {
-		if (is_loss(at))
-			*lost += type_info_of(at);
-		else
-			*received += 1;
-	}
-	return bytes;
-}
-
-static ssize_t count(FIXTURE_DATA(source) *self, long *received, long *lost)
-{
-	return count_some(self, sizeof(self->buffer), received, lost);
-}
-
 TEST_F(source, beyond_mainline_received_and_lost_is_posted)
 {
 	long received = 0, lost = 0;
@@ -283,31 +238,6 @@ TEST_F(source, a_blocked_reader_is_woken_from_any_safe_context)
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		EXPECT_EQ(0, status);
 	}
-}
-
-/* The C implementation turns interrupts on in the midst of one: it comes last. */
-TEST_F(source, beyond_mainline_posting_works_in_a_hard_interrupt)
-{
-	struct watch_source_post args = {
-		.id = ID, .length = 16, .count = 40,
-		.context = WATCH_SOURCE_TIMER,
-	};
-	long received = 0, lost = 0;
-	pid_t pid;
-	int status;
-
-	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, 0));
-	pid = fork();
-	ASSERT_NE(-1, pid);
-	if (pid == 0)
-		_exit(read(self->q.rd, self->buffer, 16) != 16);
-	usleep(30000);
-	ASSERT_EQ(0, post(self->fd, &args));
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	EXPECT_EQ(0, status);
-	/* The reader got one of the 40, at once or after some were lost. */
-	ASSERT_LT(0, count(self, &received, &lost));
-	EXPECT_EQ(40, 1 + received + lost);
 }
 
 TEST_HARNESS_MAIN
