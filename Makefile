@@ -19,6 +19,8 @@ help:
 	@echo 'make shell                  boot it and get a shell in the guest'
 	@echo 'make test                   run all tests; ends with "N passed, N failed"'
 	@echo 'make test-c                 run the same kselftests on the C implementation'
+	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
+	@echo 'make fuzz                   fuzz filters and the ring for a minute'
 	@echo 'make check                  formatting, lints, checkpatch, documentation'
 	@echo 'make kernel                 build the kernel only'
 	@echo 'make install KDIR=DIR       wire the project into your own Linux 7.3 tree'
@@ -60,6 +62,14 @@ test:
 PHONY += test-c
 test-c:
 	@scripts/run-tests c
+
+PHONY += test-debug
+test-debug:
+	@scripts/run-tests debug
+
+PHONY += fuzz
+fuzz:
+	@scripts/fuzz
 
 PHONY += check
 check:

@@ -12,9 +12,15 @@ mod ring;
 
 mod platform;
 
+#[cfg(all(any(test, fuzzing), not(loom)))]
+mod filter_model;
 #[cfg(all(test, not(loom)))]
 mod filter_properties;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 #[cfg(all(test, loom))]
 mod ring_loom;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(any(test, fuzzing), not(loom)))]
 mod ring_model;
+#[cfg(all(test, not(loom)))]
+mod ring_properties;

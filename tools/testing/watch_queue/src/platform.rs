@@ -5,18 +5,12 @@
 //! Memory keeps track of what has been written, so that reading anything else is a panic.  Under
 //! loom, so is every data race.
 
-use std::marker::PhantomData;
-
 #[cfg(loom)]
-use loom::{
-    cell::UnsafeCell,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
-};
+use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[cfg(not(loom))]
-use std::{
-    cell::UnsafeCell,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+pub(crate) use memory::Memory;
 
 #[cfg(loom)]
 pub(crate) use loom::sync::Arc;
@@ -96,80 +90,128 @@ impl<T: Word> Atomic<T> {
     }
 }
 
-/// Memory for a fixed number of `T`, none of which is initialised at first.
-pub(crate) struct Memory<T> {
-    cells: Vec<UnsafeCell<Option<T>>>,
-    _values: PhantomData<T>,
-}
+/// Memory as the kernel's is, which also knows what has been written.
+#[cfg(not(loom))]
+mod memory {
+    use super::OutOfMemory;
+    use std::{
+        cell::UnsafeCell,
+        mem::MaybeUninit,
+        sync::atomic::{AtomicBool, Ordering},
+    };
 
-// SAFETY: As for the kernel's: those who access it rule out data races, or are found out.
-unsafe impl<T: Copy + Send> Send for Memory<T> {}
-// SAFETY: As above.
-unsafe impl<T: Copy + Send> Sync for Memory<T> {}
-
-impl<T: Copy> Memory<T> {
-    pub(crate) fn new(len: usize) -> Result<Self, OutOfMemory> {
-        Ok(Self {
-            cells: (0..len).map(|_| UnsafeCell::new(None)).collect(),
-            _values: PhantomData,
-        })
+    /// Memory for a fixed number of `T`, none of which is initialised at first.
+    pub(crate) struct Memory<T> {
+        cells: Vec<UnsafeCell<MaybeUninit<T>>>,
+        written: Vec<AtomicBool>,
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.cells.len()
-    }
+    // SAFETY: As for the kernel's: callers rule out data races.
+    unsafe impl<T: Copy + Send> Send for Memory<T> {}
+    // SAFETY: As above.
+    unsafe impl<T: Copy + Send> Sync for Memory<T> {}
 
-    /// # Safety
-    ///
-    /// As for the kernel's, which see.
-    pub(crate) unsafe fn write(&self, at: usize, values: &[T]) {
-        for (cell, value) in self.cells[at..at + values.len()].iter().zip(values) {
+    impl<T: Copy> Memory<T> {
+        pub(crate) fn new(len: usize) -> Result<Self, OutOfMemory> {
+            Ok(Self {
+                cells: (0..len).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+                written: (0..len).map(|_| AtomicBool::new(false)).collect(),
+            })
+        }
+
+        pub(crate) fn len(&self) -> usize {
+            self.cells.len()
+        }
+
+        /// # Safety
+        ///
+        /// As for the kernel's, which see.
+        pub(crate) unsafe fn write(&self, at: usize, values: &[T]) {
+            for (at, value) in (at..).zip(values) {
+                // SAFETY: By the caller's promise.
+                unsafe { (*self.cells[at].get()).write(*value) };
+                self.written[at].store(true, Ordering::Relaxed);
+            }
+        }
+
+        /// # Safety
+        ///
+        /// As for the kernel's, which see.
+        pub(crate) unsafe fn read(&self, at: usize) -> T {
             // SAFETY: By the caller's promise.
-            unsafe { set(cell, *value) };
+            let value = unsafe { self.slice(at, 1) };
+            value[0]
+        }
+
+        /// # Safety
+        ///
+        /// As for the kernel's, which see.
+        pub(crate) unsafe fn slice(&self, at: usize, len: usize) -> &[T] {
+            let written = &self.written[at..at + len];
+            assert!(written.iter().all(|written| written.load(Ordering::Relaxed)));
+            // SAFETY: The values are there, and have been written.  For the rest, by the caller's
+            // promise.
+            unsafe { std::slice::from_raw_parts(self.cells[at..].as_ptr().cast(), len) }
         }
     }
+}
 
-    /// # Safety
-    ///
-    /// As for the kernel's, which see.
-    pub(crate) unsafe fn read(&self, at: usize) -> T {
-        // SAFETY: By the caller's promise.
-        unsafe { get(&self.cells[at]) }.expect("read of what was not written")
+/// Memory of which loom knows who accesses what, and when.
+#[cfg(loom)]
+mod memory {
+    use super::OutOfMemory;
+    use loom::cell::UnsafeCell;
+
+    /// Memory for a fixed number of `T`, none of which is initialised at first.
+    pub(crate) struct Memory<T> {
+        cells: Vec<UnsafeCell<Option<T>>>,
     }
 
-    /// Not quite the memory itself, but a copy of what is there now.
-    ///
-    /// # Safety
-    ///
-    /// As for the kernel's, which see.
-    pub(crate) unsafe fn slice(&self, at: usize, len: usize) -> &[T] {
-        assert!(at + len <= self.len());
-        // SAFETY: By the caller's promise.
-        let copy: Vec<T> = (at..at + len).map(|at| unsafe { self.read(at) }).collect();
-        copy.leak()
+    // SAFETY: As for the kernel's: callers rule out data races, or loom finds them.
+    unsafe impl<T: Copy + Send> Send for Memory<T> {}
+    // SAFETY: As above.
+    unsafe impl<T: Copy + Send> Sync for Memory<T> {}
+
+    impl<T: Copy> Memory<T> {
+        pub(crate) fn new(len: usize) -> Result<Self, OutOfMemory> {
+            Ok(Self {
+                cells: (0..len).map(|_| UnsafeCell::new(None)).collect(),
+            })
+        }
+
+        pub(crate) fn len(&self) -> usize {
+            self.cells.len()
+        }
+
+        /// # Safety
+        ///
+        /// As for the kernel's, which see.
+        pub(crate) unsafe fn write(&self, at: usize, values: &[T]) {
+            for (cell, value) in self.cells[at..at + values.len()].iter().zip(values) {
+                // SAFETY: By the caller's promise, which loom checks.
+                cell.with_mut(|cell| unsafe { *cell = Some(*value) });
+            }
+        }
+
+        /// # Safety
+        ///
+        /// As for the kernel's, which see.
+        pub(crate) unsafe fn read(&self, at: usize) -> T {
+            // SAFETY: By the caller's promise, which loom checks.
+            let value = self.cells[at].with(|cell| unsafe { *cell });
+            value.expect("read of what was not written")
+        }
+
+        /// Not quite the memory itself, but a copy of what is there now.
+        ///
+        /// # Safety
+        ///
+        /// As for the kernel's, which see.
+        pub(crate) unsafe fn slice(&self, at: usize, len: usize) -> &[T] {
+            assert!(at + len <= self.len());
+            // SAFETY: By the caller's promise.
+            let copy: Vec<T> = (at..at + len).map(|at| unsafe { self.read(at) }).collect();
+            copy.leak()
+        }
     }
-}
-
-#[cfg(not(loom))]
-unsafe fn set<T>(cell: &UnsafeCell<Option<T>>, value: T) {
-    // SAFETY: By the caller's promise.
-    unsafe { *cell.get() = Some(value) };
-}
-
-#[cfg(not(loom))]
-unsafe fn get<T: Copy>(cell: &UnsafeCell<Option<T>>) -> Option<T> {
-    // SAFETY: By the caller's promise.
-    unsafe { *cell.get() }
-}
-
-#[cfg(loom)]
-unsafe fn set<T>(cell: &UnsafeCell<Option<T>>, value: T) {
-    // SAFETY: By the caller's promise, which loom checks.
-    cell.with_mut(|cell| unsafe { *cell = Some(value) });
-}
-
-#[cfg(loom)]
-unsafe fn get<T: Copy>(cell: &UnsafeCell<Option<T>>) -> Option<T> {
-    // SAFETY: By the caller's promise, which loom checks.
-    cell.with(|cell| unsafe { *cell })
 }

@@ -3,10 +3,9 @@
 //! The ring against a model: a list of what is to be read, in order.
 
 use crate::{
-    note::{Header, Note, MAX_LEN, MIN_LEN},
+    note::{Header, Note, MIN_LEN},
     ring::{split, Next, Poster, Reader},
 };
-use proptest::prelude::*;
 use std::collections::VecDeque;
 
 /// A message of `length` bytes that is unlike the one before it.
@@ -28,7 +27,7 @@ enum Item {
 }
 
 /// What the ring is to be like.
-struct Model {
+pub(crate) struct Model {
     capacity: usize,
     items: VecDeque<Item>,
 }
@@ -52,23 +51,17 @@ impl Model {
     }
 }
 
+/// One thing to do with a ring.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
+    /// Post a message of so many bytes.
     Post(usize),
+    /// Read into so many bytes.
     Read(usize),
     /// Read, with only some of it copied before a fault.
     Fault(usize, usize),
     /// More is posted while a reader is being told of a loss.
     ReadLossWhilePosting(u32),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        6 => (MIN_LEN..=MAX_LEN).prop_map(Step::Post),
-        3 => prop_oneof![Just(0), 1..300_usize, Just(100_000)].prop_map(Step::Read),
-        1 => (0..2000_usize, 0..2000_usize).prop_map(|(room, copied)| Step::Fault(room, copied)),
-        1 => (0..3_u32).prop_map(Step::ReadLossWhilePosting),
-    ]
 }
 
 struct Ring {
@@ -150,7 +143,8 @@ impl Ring {
     }
 }
 
-fn check(capacity: u32, steps: &[Step]) {
+/// Does `steps` with a ring for `capacity` messages, and sees that it is like the model.
+pub(crate) fn check(capacity: u32, steps: &[Step]) {
     let (poster, reader) = split(capacity).unwrap();
     let mut model = Model {
         capacity: capacity as usize,
@@ -183,81 +177,4 @@ fn check(capacity: u32, steps: &[Step]) {
         ring.read(&mut model, 100_000, usize::MAX);
     }
     assert!(!ring.poster.is_readable());
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
-
-    #[test]
-    fn a_ring_is_like_the_model(
-        capacity in 1..6_u32,
-        steps in prop::collection::vec(step(), 0..400),
-    ) {
-        check(capacity, &steps);
-    }
-}
-
-#[test]
-fn a_ring_holds_as_many_of_the_longest_messages_as_it_was_made_for() {
-    let mut steps = vec![Step::Post(MAX_LEN); 40];
-    steps.push(Step::Read(100_000));
-    for _ in 0..100 {
-        check(32, &steps);
-    }
-}
-
-#[test]
-fn without_a_ring_everything_is_lost_and_the_next_ring_inherits_that() {
-    let mut before = Poster::unsized_yet();
-    let reader = Reader::unsized_yet();
-    let bytes = message(16, 1);
-    for _ in 0..3 {
-        assert!(before.post(Note::new(&bytes).unwrap()).is_err());
-    }
-    assert!(before.is_readable());
-    assert_eq!(reader.next(100), Next::Nothing);
-    assert_eq!(reader.pending_loss(&before), 3);
-
-    let (mut poster, mut reader) = split(2).unwrap();
-    poster.inherit(&before);
-    assert!(poster.post(Note::new(&bytes).unwrap()).is_ok());
-    assert_eq!(reader.next(100), Next::Loss(3));
-    reader.deliver_loss(&mut poster, 3);
-    assert!(matches!(reader.next(100), Next::Notes(_)));
-}
-
-#[test]
-fn halves_of_different_rings_have_nothing_to_do_with_each_other() {
-    let (mut one, mut reader) = split(2).unwrap();
-    let (mut other, _) = split(2).unwrap();
-    let bytes = message(16, 1);
-    one.post(Note::new(&bytes).unwrap()).unwrap();
-    other.post(Note::new(&bytes).unwrap()).unwrap();
-    let Next::Notes(span) = reader.next(100) else {
-        panic!("no message");
-    };
-    reader.consume(&mut other, span);
-    assert!(other.is_readable());
-    assert!(matches!(reader.next(100), Next::Notes(_)));
-}
-
-#[test]
-fn positions_wrap_around() {
-    // Far enough for the count of messages to pass 2^16, and for a small ring to wrap often.
-    let (poster, reader) = split(3).unwrap();
-    let mut model = Model {
-        capacity: 3,
-        items: VecDeque::new(),
-    };
-    let mut ring = Ring {
-        poster,
-        reader,
-        number: 0,
-    };
-    for round in 0..100_000_usize {
-        ring.post(&mut model, MIN_LEN + round % (MAX_LEN - MIN_LEN + 1));
-        if round % 3 != 0 {
-            ring.read(&mut model, 1000, usize::MAX);
-        }
-    }
 }

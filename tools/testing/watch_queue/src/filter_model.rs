@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rule of filters as it is written down.
+
+use crate::{
+    filter::{Filter, Rule},
+    note::Header,
+};
+
+/// The rule of `struct watch_notification_type_filter`, word for word.
+fn matches(rule: &Rule, header: &Header) -> bool {
+    let (word, bit) = (header.subtype / 32, header.subtype % 32);
+    rule.kind == header.kind
+        && rule.subtypes[usize::from(word)] & (1 << bit) != 0
+        && header.info & rule.info_mask == rule.info_filter
+}
+
+/// Prepares a filter of `rules`, and sees that it accepts what any of them accepts.
+pub(crate) fn check(rules: &[Rule], headers: &[Header]) {
+    let mut filter = Box::new(Filter::EMPTY);
+    for rule in rules {
+        assert!(filter.add(rule));
+    }
+    for header in headers {
+        let wanted = rules.iter().any(|rule| matches(rule, header));
+        assert_eq!(filter.accepts(*header), wanted);
+    }
+    // and those that are made to match
+    for rule in rules.iter().filter(|rule| rule.kind >> 24 == 0) {
+        let subtype =
+            (0..=255_u8).find(|&bit| rule.subtypes[usize::from(bit) / 32] >> (bit % 32) & 1 != 0);
+        if let Some(subtype) = subtype {
+            assert!(filter.accepts(Header {
+                kind: rule.kind,
+                subtype,
+                info: rule.info_filter | 8,
+            }));
+        }
+    }
+    assert_eq!(filter.rules().collect::<Vec<_>>(), rules);
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ring against its model, with random and with chosen input.
+
+use crate::{
+    note::{Note, MAX_LEN, MIN_LEN},
+    ring::{split, Next, Poster, Reader},
+    ring_model::{check, message, Step},
+};
+use proptest::prelude::*;
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (MIN_LEN..=MAX_LEN).prop_map(Step::Post),
+        3 => prop_oneof![Just(0), 1..300_usize, Just(100_000)].prop_map(Step::Read),
+        1 => (0..2000_usize, 0..2000_usize).prop_map(|(room, copied)| Step::Fault(room, copied)),
+        1 => (0..3_u32).prop_map(Step::ReadLossWhilePosting),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn a_ring_is_like_the_model(
+        capacity in 1..6_u32,
+        steps in prop::collection::vec(step(), 0..400),
+    ) {
+        check(capacity, &steps);
+    }
+}
+
+#[test]
+fn a_ring_holds_as_many_of_the_longest_messages_as_it_was_made_for() {
+    let mut steps = vec![Step::Post(MAX_LEN); 40];
+    steps.push(Step::Read(100_000));
+    for _ in 0..100 {
+        check(32, &steps);
+    }
+}
+
+#[test]
+fn without_a_ring_everything_is_lost_and_the_next_ring_inherits_that() {
+    let mut before = Poster::unsized_yet();
+    let reader = Reader::unsized_yet();
+    let bytes = message(16, 1);
+    for _ in 0..3 {
+        assert!(before.post(Note::new(&bytes).unwrap()).is_err());
+    }
+    assert!(before.is_readable());
+    assert_eq!(reader.next(100), Next::Nothing);
+    assert_eq!(reader.pending_loss(&before), 3);
+
+    let (mut poster, mut reader) = split(2).unwrap();
+    poster.inherit(&before);
+    assert!(poster.post(Note::new(&bytes).unwrap()).is_ok());
+    assert_eq!(reader.next(100), Next::Loss(3));
+    reader.deliver_loss(&mut poster, 3);
+    assert!(matches!(reader.next(100), Next::Notes(_)));
+}
+
+#[test]
+fn halves_of_different_rings_have_nothing_to_do_with_each_other() {
+    let (mut one, mut reader) = split(2).unwrap();
+    let (mut other, _) = split(2).unwrap();
+    let bytes = message(16, 1);
+    one.post(Note::new(&bytes).unwrap()).unwrap();
+    other.post(Note::new(&bytes).unwrap()).unwrap();
+    let Next::Notes(span) = reader.next(100) else {
+        panic!("no message");
+    };
+    reader.consume(&mut other, span);
+    assert!(other.is_readable());
+    assert!(matches!(reader.next(100), Next::Notes(_)));
+}
+
+#[test]
+fn positions_wrap_around() {
+    // Far enough for the count of messages to pass 2^16, and for a small ring to wrap often.
+    let steps: Vec<_> = (0..100_000)
+        .flat_map(|round| {
+            let post = Step::Post(MIN_LEN + round % (MAX_LEN - MIN_LEN + 1));
+            let read = Step::Read(if round % 3 == 0 { 0 } else { 1000 });
+            [post, read]
+        })
+        .collect();
+    check(3, &steps);
+}
