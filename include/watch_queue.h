@@ -113,7 +113,8 @@ static inline void init_watch_list(struct watch_list *wlist,
  * Never allocates and never sleeps.  A queue without room for the message
  * counts it as lost.
  *
- * Context: Any except NMI.  The interrupt state is preserved.
+ * Context: Any except NMI; with CONFIG_PREEMPT_RT, interrupt handlers only if
+ * they are threaded, as readers are woken.  The interrupt state is preserved.
  */
 static inline void post_watch_notification(struct watch_list *wlist,
 					   struct watch_notification *n,

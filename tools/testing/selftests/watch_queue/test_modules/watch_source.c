@@ -110,9 +110,9 @@ static int post_in_context(struct posting *posting)
 	case WATCH_SOURCE_TIMER:
 		init_completion(&posting->done);
 		hrtimer_setup(&posting->timer, post_from_timer,
-			      CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+			      CLOCK_MONOTONIC, HRTIMER_MODE_REL);
 		hrtimer_start(&posting->timer, us_to_ktime(50),
-			      HRTIMER_MODE_REL_HARD);
+			      HRTIMER_MODE_REL);
 		wait_for_completion(&posting->done);
 		hrtimer_cancel(&posting->timer);
 		break;
