@@ -28,7 +28,7 @@ use kernel::{
 };
 
 use crate::{
-    note::{Header, Note, Removal, INFO_ID, INFO_LENGTH, MIN_LEN},
+    note::{Note, Removal, INFO_ID, INFO_LENGTH, MIN_LEN},
     Queue,
 };
 
@@ -503,12 +503,9 @@ pub(crate) unsafe extern "C" fn __post_watch_notification(
     cred: *const bindings::cred,
     id: u64,
 ) {
-    // C has no type for the words that a message begins with.
-    let words = n.cast::<u32>();
-    // SAFETY: A message begins with a header of two words.
-    let (first_word, info) = unsafe { (*words, *words.add(1)) };
-    let length = (info & INFO_LENGTH) as usize;
-    if length < MIN_LEN {
+    // SAFETY: The message is valid.
+    let length = unsafe { (*n).info } & INFO_LENGTH;
+    if (length as usize) < MIN_LEN {
         kernel::warn_on!(true);
         return;
     }
@@ -522,26 +519,58 @@ pub(crate) unsafe extern "C" fn __post_watch_notification(
         // in all of it.  What is read of it does not change while it is.
         if unsafe { (*raw).id } == id {
             // SAFETY: As above.
-            let (info_id, queue, watcher) = unsafe { ((*raw).info_id, (*raw).queue, (*raw).cred) };
-            let info = info & !INFO_ID | info_id;
-            // SAFETY: The message is the caller's to change, and long enough.
-            unsafe { *words.add(1) = info };
-            // SAFETY: A watch on a list has a reference to its queue, which it drops only after a
-            // grace period.
-            let queue: &Queue = unsafe { &*queue.cast() };
-
-            if queue.accepts(Header::from_words(first_word, info), &rcu)
-                // SAFETY: Both credentials and the message are valid.
-                && unsafe { bindings::security_post_notification(watcher, cred, n) } >= 0
-            {
-                // SAFETY: The message is as long as it says, and nobody changes it meanwhile.
-                let bytes = unsafe { core::slice::from_raw_parts(n.cast::<u8>(), length) };
-                if let Some(note) = Note::new(bytes) {
-                    queue.post(note);
-                }
-            }
+            unsafe { deliver(raw, n, cred, &rcu) };
         }
         // SAFETY: The watch was on the list in this RCU read-side critical section.
         next = unsafe { next_watch(watch) };
+    }
+}
+
+/// Posts `n` to the queue that has the watch.
+///
+/// This is not inlined, so that walking past other objects' watches costs no more than that.
+///
+/// # Safety
+///
+/// `watch` was on a list in the RCU read-side critical section that `rcu` is for, `n` is a message
+/// as long as it says, and `cred` is valid.
+#[inline(never)]
+unsafe fn deliver(
+    watch: *const bindings::watch,
+    n: *mut bindings::watch_notification,
+    cred: *const bindings::cred,
+    rcu: &rcu::Guard,
+) {
+    // C has no type for the words that a message begins with.
+    let words = n.cast::<u32>();
+    // SAFETY: What is read of the watch does not change while it is on a list, nor for a grace
+    // period after that.  A message begins with a header of two words.
+    let (info_id, queue, watcher, first_word, info) = unsafe {
+        (
+            (*watch).info_id,
+            (*watch).queue,
+            (*watch).cred,
+            *words,
+            *words.add(1),
+        )
+    };
+    let info = info & !INFO_ID | info_id;
+    // SAFETY: The message is the caller's to change.
+    unsafe { *words.add(1) = info };
+    // SAFETY: The watch has a reference to its queue, which it drops only after a grace period.
+    let queue: &Queue = unsafe { &*queue.cast() };
+
+    if !queue.accepts(first_word, info, rcu) {
+        return;
+    }
+    // SAFETY: Both credentials and the message are valid.
+    if unsafe { bindings::security_post_notification(watcher, cred, n) } < 0 {
+        return;
+    }
+    let length = (info & INFO_LENGTH) as usize;
+    // SAFETY: The message is as long as it says, and nobody changes it meanwhile.
+    let bytes = unsafe { core::slice::from_raw_parts(n.cast::<u8>(), length) };
+    if let Some(note) = Note::new(bytes) {
+        queue.post(note);
     }
 }

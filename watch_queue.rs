@@ -133,18 +133,18 @@ impl Queue {
         )
     }
 
-    /// Whether the filter, if there is one, lets a message through.
+    /// Whether the filter, if there is one, lets a message through that has this header.
     #[inline]
-    pub(crate) fn accepts(&self, header: Header, rcu: &rcu::Guard) -> bool {
+    pub(crate) fn accepts(&self, first_word: u32, info: u32, rcu: &rcu::Guard) -> bool {
         self.filter
             .get(rcu)
-            .is_none_or(|filter| filter.accepts(header))
+            .is_none_or(|filter| filter.accepts(Header::from_words(first_word, info)))
     }
 
     /// Appends a message, or counts it as lost, and tells those who wait.
     ///
     /// In any context but NMI.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn post(&self, note: Note<'_>) {
         {
             let mut posts = self.posts.lock();
