@@ -23,7 +23,9 @@ static int write_file(const char *path, const char *text)
 /* All allocations can fail, not only those that cannot wait. */
 static int enable_faults(void)
 {
-	return write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "N") ||
+	return write_file("/sys/kernel/debug/failslab/verbose", "0") ||
+	       write_file("/sys/kernel/debug/fail_page_alloc/verbose", "0") ||
+	       write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "N") ||
 	       write_file("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N") ||
 	       write_file("/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem", "N") ||
 	       write_file("/sys/kernel/debug/fail_page_alloc/min-order", "0");
@@ -253,6 +255,8 @@ TEST_F(fault, posting_and_reading_allocate_nothing)
 
 	ASSERT_EQ(0, set_size(&self->q, 32));
 	ASSERT_EQ(0, attach(self->source, self->q.rd, ID, TAG));
+	/* Faulting the buffer in is not the queue's doing. */
+	memset(self->buffer, 1, sizeof(self->buffer));
 	for (i = 0; i < 20; i++) {
 		ASSERT_EQ(0, post_some(self->source, 5, 0, 100, 3));
 		arm(1);

@@ -63,7 +63,7 @@ static void *keep_posting(void *arg)
 }
 
 /* CVE-2022-0995: a rule's type was not checked against the bitmap of types. */
-TEST_F(regression, filter_type_bitmap_overrun)
+TEST_F_TIMEOUT(regression, filter_type_bitmap_overrun, 300)
 {
 	static const uint32_t types[] = {
 		2, 31, 32, 63, 64, 128, 0xffffff, 0x1000000, 0xffffffff,
@@ -87,7 +87,7 @@ TEST_F(regression, filter_type_bitmap_overrun)
 }
 
 /* CVE-2022-1882: a post could find the queue and then the pipe gone. */
-TEST_F(regression, post_after_the_pipe_is_freed)
+TEST_F_TIMEOUT(regression, post_after_the_pipe_is_freed, 300)
 {
 	pthread_t posters[2];
 	void *failed;
@@ -112,7 +112,7 @@ TEST_F(regression, post_after_the_pipe_is_freed)
 }
 
 /* The pages, their array and the allocation bitmap were not freed. */
-TEST_F(regression, pages_and_arrays_are_freed_on_teardown)
+TEST_F_TIMEOUT(regression, pages_and_arrays_are_freed_on_teardown, 300)
 {
 	long before, after;
 	int round, i;
@@ -134,7 +134,7 @@ TEST_F(regression, pages_and_arrays_are_freed_on_teardown)
 }
 
 /* Watches were not freed, and were not counted off the limit. */
-TEST_F(regression, watches_are_freed)
+TEST_F_TIMEOUT(regression, watches_are_freed, 300)
 {
 	long before, after;
 	int round, i;
@@ -157,7 +157,7 @@ TEST_F(regression, watches_are_freed)
 }
 
 /* The state was freed before the messages that refer to it. */
-TEST_F(regression, queue_can_be_closed_with_messages_in_it)
+TEST_F_TIMEOUT(regression, queue_can_be_closed_with_messages_in_it, 300)
 {
 	int i;
 
@@ -178,7 +178,7 @@ TEST_F(regression, queue_can_be_closed_with_messages_in_it)
  * was shorter than there were; and a ring that is not a power of two lost its
  * place.  Three pages, filled and emptied, would show all three.
  */
-TEST_F(regression, every_slot_can_be_used_again)
+TEST_F_TIMEOUT(regression, every_slot_can_be_used_again, 300)
 {
 	int round;
 
@@ -218,7 +218,7 @@ static void *keep_numbering(void *arg)
 }
 
 /* A reader could see a message's place taken before the message was there. */
-TEST_F(regression, post_against_read_ordering)
+TEST_F_TIMEOUT(regression, post_against_read_ordering, 300)
 {
 	uint32_t number, next = 0;
 	pthread_t poster;
@@ -261,7 +261,7 @@ static void *keep_removing(void *arg)
 }
 
 /* A queue being closed was not serialised with a watch being removed. */
-TEST_F(regression, defunct_is_serialised)
+TEST_F_TIMEOUT(regression, defunct_is_serialised, 300)
 {
 	pthread_t remover;
 	int i, j;
@@ -284,7 +284,7 @@ TEST_F(regression, defunct_is_serialised)
 }
 
 /* Splicing moved messages, or the place where the next one goes. */
-TEST_F(regression, splice_against_notification)
+TEST_F_TIMEOUT(regression, splice_against_notification, 300)
 {
 	pthread_t poster;
 	int fds[2], i;
@@ -305,7 +305,7 @@ TEST_F(regression, splice_against_notification)
 }
 
 /* CVE-2022-2959: the ring was replaced while a post was using it. */
-TEST_F(regression, resize_against_notification)
+TEST_F_TIMEOUT(regression, resize_against_notification, 300)
 {
 	pthread_t poster;
 	int i;
@@ -338,7 +338,7 @@ static int limit_pages(const char *soft)
 }
 
 /* What SET_SIZE charged was not what closing gave back. */
-TEST_F(regression, pipe_accounting_mismatch)
+TEST_F_TIMEOUT(regression, pipe_accounting_mismatch, 300)
 {
 	int i;
 
