@@ -74,14 +74,15 @@ static void say(const char *what, int parameter, double each)
 
 #define SMALLEST(result, expression)				\
 	do {							\
+		double *smallest = &(result);			\
 		int batch;					\
 								\
-		result = 1e18;					\
+		*smallest = 1e18;				\
 		for (batch = 0; batch < BATCHES; batch++) {	\
 			double value = (expression);		\
 								\
-			if (value < result)			\
-				result = value;			\
+			if (value < *smallest)			\
+				*smallest = value;		\
 		}						\
 	} while (0)
 

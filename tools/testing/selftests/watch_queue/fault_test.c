@@ -86,6 +86,30 @@ static int disarm(void)
 		TH_LOG("%d allocations, %d failures", nth - 1, failures); \
 	} while (0)
 
+/* A queue as it was before SET_SIZE */
+static int renew(struct queue *q)
+{
+	close(q->rd);
+	close(q->wr);
+	return open_queue(q, O_NONBLOCK);
+}
+
+/* And with a loss pending */
+static int renew_and_lose(struct queue *q, int source)
+{
+	return renew(q) || attach(source, q->rd, ID, TAG) ||
+	       post_some(source, 5, 0, 8, 1);
+}
+
+/* Stop watching the keyring, and read that that is so. */
+static int unwatch(struct queue *q)
+{
+	char buffer[16];
+
+	return keyctl_watch_key(q->ring, q->rd, -1) ||
+	       read(q->rd, buffer, sizeof(buffer)) != sizeof(buffer);
+}
+
 FIXTURE(fault)
 {
 	struct queue q;
@@ -140,13 +164,7 @@ TEST_F(fault, setting_the_size)
 	FAIL_EACH(set_size(&self->q, 512), ENOMEM,
 		  fcntl(self->q.rd, F_GETPIPE_SZ) == 65536 &&
 		  post_some(self->source, 5, 0, 8, 1) == 0,
-		  {
-			  close(self->q.rd);
-			  close(self->q.wr);
-			  ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
-			  ASSERT_EQ(0, attach(self->source, self->q.rd, ID, TAG));
-			  ASSERT_EQ(0, post_some(self->source, 5, 0, 8, 1));
-		  });
+		  ASSERT_EQ(0, renew_and_lose(&self->q, self->source)));
 	EXPECT_EQ(65536, fcntl(self->q.rd, F_GETPIPE_SZ));
 	ASSERT_EQ(0, post_some(self->source, 5, 0, 8, 1));
 	ASSERT_EQ(2 * HEADER, read(self->q.rd, self->buffer, 100));
@@ -166,14 +184,8 @@ TEST_F(fault, account_after_failures)
 	for (i = 0; i < 3; i++) {
 		FAIL_EACH(set_size(&self->q, 512), ENOMEM,
 			  fcntl(self->q.rd, F_GETPIPE_SZ) == 65536,
-			  {
-				  close(self->q.rd);
-				  close(self->q.wr);
-				  ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
-			  });
-		close(self->q.rd);
-		close(self->q.wr);
-		ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
+			  ASSERT_EQ(0, renew(&self->q)));
+		ASSERT_EQ(0, renew(&self->q));
 	}
 	EXPECT_EQ(0, set_size(&self->q, 512));
 	ASSERT_EQ(0, setresuid(0, 0, 0));
@@ -212,10 +224,7 @@ TEST_F(fault, attaching_to_a_key)
 	FAIL_EACH(keyctl_watch_key(self->q.ring, self->q.rd, TAG), ENOMEM,
 		  touch(&self->q) == 0 &&
 		  read(self->q.rd, self->buffer, 100) == -1,
-		  {
-			  keyctl_watch_key(self->q.ring, self->q.rd, -1);
-			  ASSERT_LT(0, read(self->q.rd, self->buffer, 100));
-		  });
+		  ASSERT_EQ(0, unwatch(&self->q)));
 	ASSERT_EQ(0, touch(&self->q));
 	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, 100));
 }

@@ -198,9 +198,9 @@ TEST_F(source, beyond_mainline_received_and_lost_is_posted)
 	for (round = 0; round < 500; round++) {
 		ASSERT_EQ(0, post_some(self->fd, 5, 0, 8 + round % 120,
 				       round % 50));
-		count_some(self, 100 + round * 13 % 2000, &received, &lost);
+		count_some(self->q.rd, 100 + round * 13 % 2000, &received, &lost);
 	}
-	while (count(self, &received, &lost) != -1)
+	while (count(self->q.rd, &received, &lost) != -1)
 		;
 	/* ten times 0 + 1 + ... + 49 */
 	EXPECT_EQ(10 * 1225, received + lost);

@@ -114,7 +114,9 @@ mod memory {
     impl<T: Copy> Memory<T> {
         pub(crate) fn new(len: usize) -> Result<Self, OutOfMemory> {
             Ok(Self {
-                cells: (0..len).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+                cells: (0..len)
+                    .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
+                    .collect(),
                 written: (0..len).map(|_| AtomicBool::new(false)).collect(),
             })
         }
@@ -148,7 +150,9 @@ mod memory {
         /// As for the kernel's, which see.
         pub(crate) unsafe fn slice(&self, at: usize, len: usize) -> &[T] {
             let written = &self.written[at..at + len];
-            assert!(written.iter().all(|written| written.load(Ordering::Relaxed)));
+            assert!(written
+                .iter()
+                .all(|written| written.load(Ordering::Relaxed)));
             // SAFETY: The values are there, and have been written.  For the rest, by the caller's
             // promise.
             unsafe { std::slice::from_raw_parts(self.cells[at..].as_ptr().cast(), len) }
