@@ -9,17 +9,6 @@
 
 #include <signal.h>
 
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), result;
-
-	if (fd == -1)
-		return -1;
-	result = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
-	close(fd);
-	return result;
-}
-
 /* All allocations can fail, not only those that cannot wait. */
 static int enable_faults(void)
 {
@@ -101,7 +90,7 @@ static int renew_and_lose(struct queue *q, int source)
 	       post_some(source, 5, 0, 8, 1);
 }
 
-/* Stop watching the keyring, and read that that is so. */
+/* Stop watching the keyring, and read of it. */
 static int unwatch(struct queue *q)
 {
 	char buffer[16];

@@ -8,17 +8,6 @@
 
 #define SMACKFS "/sys/fs/smackfs"
 
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), result;
-
-	if (fd == -1)
-		return -1;
-	result = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
-	close(fd);
-	return result;
-}
-
 /* Go on as somebody with this label; the file capabilities stay. */
 static int become(const char *label)
 {

@@ -53,4 +53,16 @@ static inline int post_some(int source, uint32_t type, uint32_t subtype,
 	return post(source, &args);
 }
 
+/* Write to a file of procfs or the like. */
+static inline int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), result;
+
+	if (fd == -1)
+		return -1;
+	result = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
+	close(fd);
+	return result;
+}
+
 #endif /* WATCH_QUEUE_TEST_SOURCE_H */
