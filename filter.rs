@@ -176,7 +176,7 @@ impl Filter {
 mod tests {
     use super::*;
 
-    /// A filter of the rules, in static memory: it is too large for a kernel stack.
+    /// Whether a filter of the rules accepts a message.  It is too large for a kernel stack.
     fn accepts(rules: &[Rule], kind: u32, subtype: u8, info: u32) -> bool {
         let mut filter = boxed();
         for rule in rules {

@@ -497,15 +497,15 @@ fn shared<'a>(one: &'a Option<Arc<Ring>>, other: &Option<Arc<Ring>>) -> Option<&
 mod tests {
     use super::*;
 
-    /// A message of `length` bytes, each of which is `value` behind the header.
+    /// Posts a message of `length` bytes, each of which is `value` but the one that says so.
     fn post(poster: &mut Poster, length: usize, value: u8) -> Result<(), Full> {
         let mut bytes = [value; note::MAX_LEN];
         bytes[note::LENGTH_OFFSET] = length as u8;
         poster.post(Note::new(&bytes[..length]).ok_or(Full)?)
     }
 
-    /// Reads all messages that are there, and returns how many and how many of the bytes behind
-    /// the headers were `value`.
+    /// Reads all messages that are there, and returns how many there were and how many of their
+    /// bytes were `value`.
     fn read(poster: &mut Poster, reader: &mut Reader, value: u8) -> (u32, usize) {
         let Next::Notes(span) = reader.next(usize::MAX) else {
             return (0, 0);
