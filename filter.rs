@@ -8,6 +8,8 @@
 //! of the header and each value that byte can have, one word says which rules accept it.  A
 //! message matches if a bit is left when the words for its bytes are and'ed together.
 
+use core::ops::RangeInclusive;
+
 use crate::note::{Header, INFO_LENGTH};
 
 /// How many rules a filter can have.
@@ -41,6 +43,19 @@ impl Rule {
 
     fn accepts_subtype(&self, subtype: u8) -> bool {
         self.subtypes[usize::from(subtype) / 32] >> (subtype % 32) & 1 != 0
+    }
+
+    /// The subtypes to let through, as ranges in ascending order.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u8>> + '_ {
+        let mut rest = 0..=u8::MAX;
+        core::iter::from_fn(move || {
+            let first = rest.find(|subtype| self.accepts_subtype(*subtype))?;
+            let last = match rest.find(|subtype| !self.accepts_subtype(*subtype)) {
+                Some(behind) => behind.wrapping_sub(1),
+                None => u8::MAX,
+            };
+            Some(first..=last)
+        })
     }
 }
 
@@ -321,6 +336,18 @@ mod tests {
         assert!(rules.next() == Some(rule(1, 31)));
         assert!(rules.next() == Some(odd));
         assert!(rules.next().is_none());
+    }
+
+    #[test]
+    fn subtypes_are_told_as_ranges() {
+        assert!(rule(1, 31).ranges().eq([31..=31]));
+        let mut rule = rule(1, 0);
+        rule.subtypes = [0x8000_000f, 1, 0, 0, 0, 0, 0, 0x8000_0000];
+        assert!(rule.ranges().eq([0..=3, 31..=32, 255..=255]));
+        rule.subtypes = [0; 8];
+        assert!(rule.ranges().next().is_none());
+        rule.subtypes = [u32::MAX; 8];
+        assert!(rule.ranges().eq([0..=255]));
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub(crate) const INFO_LENGTH: u32 = 0x0000_007f;
 /// Bits of `info` that hold the tag of the watch.
 pub(crate) const INFO_ID: u32 = 0x0000_ff00;
 
+/// How far the tag is shifted.
+pub(crate) const INFO_ID_SHIFT: u32 = 8;
+
 /// How far the type-specific bits of `info` are shifted.
 const INFO_TYPE_INFO_SHIFT: u32 = 16;
 
@@ -91,6 +94,17 @@ impl<'a> Note<'a> {
         }
         // INVARIANT: Just checked; seven bits are at most `MAX_LEN`.
         Some(Self(bytes))
+    }
+
+    /// Takes `bytes` to be exactly one message.
+    ///
+    /// # Safety
+    ///
+    /// They are.
+    #[inline]
+    pub(crate) unsafe fn new_unchecked(bytes: &'a [u8]) -> Self {
+        // INVARIANT: By the caller's promise.
+        Self(bytes)
     }
 
     /// The message as it lies in memory.

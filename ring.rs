@@ -41,61 +41,61 @@ pub(crate) const NOTE_SIZE: usize = 128;
 
 const _: () = assert!(NOTE_SIZE > note::MAX_LEN);
 
-/// The largest number of messages a ring can be made for: 2 GiB of them, so that positions in the
-/// stream fit in 32 bits and their differences, too.
+/// The largest number of messages a ring can be made for: 2 GiB of them, so that the size of all
+/// that a ring can hold fits in half a [`Span`].
 pub(crate) const MAX_CAPACITY: u32 = 1 << 24;
 
 const _: () = assert!(MAX_CAPACITY as usize * NOTE_SIZE == 1 << 31);
 
-/// A place in the stream.
+/// A number of whole messages in the stream.
 ///
-/// Both numbers wrap around.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Place {
-    /// How many bytes came before it.
-    bytes: u32,
-    /// How many messages came before it.
-    notes: u32,
-}
-
-impl Place {
-    fn from_word(word: u64) -> Self {
-        Self {
-            bytes: word as u32,
-            notes: (word >> 32) as u32,
-        }
-    }
-
-    fn to_word(self) -> u64 {
-        u64::from(self.notes) << 32 | u64::from(self.bytes)
-    }
-
-    /// How far it is from `start`, which is not behind it.
-    fn since(self, start: Self) -> Span {
-        Span {
-            bytes: self.bytes.wrapping_sub(start.bytes),
-            notes: self.notes.wrapping_sub(start.notes),
-        }
-    }
-
-    fn advance(&mut self, by: &Span) {
-        self.bytes = self.bytes.wrapping_add(by.bytes);
-        self.notes = self.notes.wrapping_add(by.notes);
-    }
-}
-
-/// A number of whole messages, from the reader's place on.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Span {
-    bytes: u32,
-    notes: u32,
-}
+/// How many messages there are is in the upper half of the word, how many bytes they have in the
+/// lower.  So one addition does for both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span(u64);
 
 impl Span {
-    /// The size of the messages.
+    /// One message of `bytes` bytes.
     #[inline]
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes as usize
+    fn one(bytes: usize) -> Self {
+        Self(1 << 32 | bytes as u64)
+    }
+
+    /// The size of the messages.  It fits if there are no more of them than a ring can have.
+    #[inline]
+    pub(crate) fn bytes(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    /// How many messages there are.
+    #[inline]
+    pub(crate) fn notes(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline]
+    fn plus(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+}
+
+/// A place in the stream: the sum of all messages in front of it, as a [`Span`] adds them up.
+///
+/// It wraps around, and there is a carry from bytes to messages.  That is of no consequence: places
+/// are compared and subtracted only, and the difference of two sums is what lies between them.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Place(u64);
+
+impl Place {
+    /// How far it is from `start`, which is not behind it.
+    #[inline]
+    fn since(self, start: Self) -> Span {
+        Span(self.0.wrapping_sub(start.0))
+    }
+
+    #[inline]
+    fn advance(&mut self, by: Span) {
+        self.0 = self.0.wrapping_add(by.0);
     }
 }
 
@@ -140,6 +140,35 @@ impl Ring {
         }
     }
 
+    /// Writes a message, word by word; the last word overlaps the one before it if need be.
+    ///
+    /// A message is so short that this takes less than to call `memcpy()`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Memory::write`].
+    #[inline]
+    unsafe fn write_note(&self, at: usize, note: Note<'_>) {
+        type Word = [u8; note::MIN_LEN];
+
+        let bytes = note.bytes();
+        let last = bytes.len().wrapping_sub(size_of::<Word>());
+        let mut next = 0;
+        loop {
+            let offset = if next < last { next } else { last };
+            // SAFETY: By the invariants of `Note` there is a word at `last`, so there is one at
+            // `offset`.  What it is written to is in bounds by the caller's promise.
+            unsafe {
+                let word: &Word = &*bytes.as_ptr().add(offset).cast();
+                self.bytes.write(at.wrapping_add(offset), word);
+            }
+            if offset == last {
+                break;
+            }
+            next = next.wrapping_add(size_of::<Word>());
+        }
+    }
+
     fn loss_slot_after(&self, slot: usize) -> usize {
         let slot = slot.wrapping_add(1);
         if slot == self.losses.len() {
@@ -159,6 +188,8 @@ impl Ring {
 ///   that is.
 /// * `loss_slot` is where in `ring.losses` the next loss goes.
 /// * `queued`, at most `capacity`, is the number of messages that are not consumed.
+/// * `consumed` is the number of those that are, and `lost_before` that of the messages that were
+///   lost and are not counted in `lost`.
 pub(crate) struct Poster {
     ring: Option<Arc<Ring>>,
     capacity: u32,
@@ -168,6 +199,17 @@ pub(crate) struct Poster {
     loss_slot: usize,
     sealed: u32,
     lost: u32,
+    consumed: u64,
+    lost_before: u64,
+}
+
+/// How many messages there have been since the queue was made.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Those that were accepted.
+    pub(crate) accepted: u64,
+    /// Those that were lost.
+    pub(crate) lost: u64,
 }
 
 /// The half of a ring that is read from.
@@ -229,11 +271,13 @@ impl Poster {
             ring: None,
             capacity: 0,
             queued: 0,
-            written: Place { bytes: 0, notes: 0 },
+            written: Place(0),
             offset: 0,
             loss_slot: 0,
             sealed: 0,
             lost: 0,
+            consumed: 0,
+            lost_before: 0,
         }
     }
 
@@ -261,6 +305,8 @@ impl Poster {
             unsafe { ring.losses.write(self.loss_slot, &[loss]) };
             self.loss_slot = ring.loss_slot_after(self.loss_slot);
             self.sealed = self.sealed.wrapping_add(1);
+            // INVARIANT: What is no longer counted in `lost` is counted in `lost_before`.
+            self.lost_before = self.lost_before.wrapping_add(u64::from(self.lost));
             self.lost = 0;
             // INVARIANT: The loss is the reader's from here on.
             ring.sealed.store(self.sealed, Release);
@@ -280,17 +326,14 @@ impl Poster {
             // there is capacity for, less than `NOTE_SIZE` bytes each, at least `NOTE_SIZE` bytes
             // are.  What the reader did with them happened before `Reader::consume()`, which
             // had `self`.
-            unsafe { ring.bytes.write(self.offset, bytes) };
+            unsafe { ring.write_note(self.offset, note) };
         }
 
         self.offset = ring.offset_after(self.offset, bytes.len());
-        self.written.advance(&Span {
-            bytes: bytes.len() as u32,
-            notes: 1,
-        });
+        self.written.advance(Span::one(bytes.len()));
         self.queued = self.queued.wrapping_add(1);
         // INVARIANT: The message is whole, and the reader's from here on.
-        ring.written.store(self.written.to_word(), Release);
+        ring.written.store(self.written.0, Release);
         Ok(())
     }
 
@@ -303,6 +346,20 @@ impl Poster {
     /// Takes over what was lost before there was a ring.
     pub(crate) fn inherit(&mut self, unsized_yet: &Self) {
         self.lost = self.lost.saturating_add(unsized_yet.lost);
+        self.lost_before = self.lost_before.wrapping_add(unsized_yet.lost_before);
+    }
+
+    /// How many messages are queued.
+    pub(crate) fn queued(&self) -> u32 {
+        self.queued
+    }
+
+    /// How many messages there have been.
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            accepted: self.consumed.wrapping_add(u64::from(self.queued)),
+            lost: self.lost_before.wrapping_add(u64::from(self.lost)),
+        }
     }
 
     /// Whether a reader would find something.
@@ -329,7 +386,7 @@ impl Reader {
     pub(crate) const fn unsized_yet() -> Self {
         Self {
             ring: None,
-            read: Place { bytes: 0, notes: 0 },
+            read: Place(0),
             offset: 0,
             loss_slot: 0,
             delivered: 0,
@@ -342,7 +399,7 @@ impl Reader {
             return Next::Nothing;
         };
         // In this order: a loss in front of a message that was written is sealed.
-        let mut end = Place::from_word(ring.written.load(Acquire));
+        let mut end = Place(ring.written.load(Acquire));
         if ring.sealed.load(Acquire) != self.delivered {
             // SAFETY: The slot is in bounds and the loss, by the invariants, the reader's.
             let loss = unsafe { ring.losses.read(self.loss_slot) };
@@ -355,33 +412,33 @@ impl Reader {
         }
 
         let all = end.since(self.read);
-        if all.notes == 0 {
+        if all.notes() == 0 {
             return Next::Nothing;
         }
         if all.bytes() <= room {
             return Next::Notes(all);
         }
-        match self.whole_notes(&all, room) {
-            Span { notes: 0, .. } => Next::TooLarge,
-            some => Next::Notes(some),
+        let some = self.whole_notes(all, room);
+        if some.notes() == 0 {
+            return Next::TooLarge;
         }
+        Next::Notes(some)
     }
 
     /// Those of the messages in `all`, which [`Reader::next`] returned, that fit into `room`.
-    pub(crate) fn whole_notes(&self, all: &Span, room: usize) -> Span {
+    pub(crate) fn whole_notes(&self, all: Span, room: usize) -> Span {
         let mut fit = Span::default();
         let Some(ring) = &self.ring else {
             return fit;
         };
         let mut at = ring.offset_after(self.offset, note::LENGTH_OFFSET);
-        while fit.notes < all.notes {
+        while fit.notes() < all.notes() {
             // SAFETY: This is a byte of a message that is written and not consumed.
             let length = note::length_from(unsafe { ring.bytes.read(at) });
             if fit.bytes().wrapping_add(length) > room {
                 break;
             }
-            fit.bytes = fit.bytes.wrapping_add(length as u32);
-            fit.notes = fit.notes.wrapping_add(1);
+            fit = fit.plus(Span::one(length));
             at = ring.offset_after(at, length);
         }
         fit
@@ -389,7 +446,7 @@ impl Reader {
 
     /// The messages in `span`, which [`Reader::next`] returned.  They are in two pieces if they
     /// lie across the end of the memory; otherwise the second piece is empty.
-    pub(crate) fn pieces(&self, span: &Span) -> (&[u8], &[u8]) {
+    pub(crate) fn pieces(&self, span: Span) -> (&[u8], &[u8]) {
         let Some(ring) = &self.ring else {
             return (&[], &[]);
         };
@@ -412,13 +469,14 @@ impl Reader {
         let Some(ring) = shared(&self.ring, &poster.ring) else {
             return;
         };
-        if span.notes > poster.queued {
+        if span.notes() > poster.queued {
             return;
         }
         self.offset = ring.offset_after(self.offset, span.bytes());
-        self.read.advance(&span);
+        self.read.advance(span);
         // INVARIANT: The memory is the poster's from here on.
-        poster.queued = poster.queued.wrapping_sub(span.notes);
+        poster.queued = poster.queued.wrapping_sub(span.notes());
+        poster.consumed = poster.consumed.wrapping_add(u64::from(span.notes()));
     }
 
     /// How many messages were lost where the reader is, if it is at the end of the stream.
@@ -447,7 +505,10 @@ impl Reader {
         let ring = match shared(&self.ring, &poster.ring) {
             Some(ring) if self.delivered != poster.sealed => ring,
             _ => {
-                poster.lost = poster.lost.saturating_sub(lost);
+                // INVARIANT: What is no longer counted in `lost` is counted in `lost_before`.
+                let lost = lost.min(poster.lost);
+                poster.lost = poster.lost.wrapping_sub(lost);
+                poster.lost_before = poster.lost_before.wrapping_add(u64::from(lost));
                 return;
             }
         };
@@ -510,9 +571,9 @@ mod tests {
         let Next::Notes(span) = reader.next(usize::MAX) else {
             return (0, 0);
         };
-        let (first, second) = reader.pieces(&span);
+        let (first, second) = reader.pieces(span);
         let right = first.iter().chain(second).filter(|&&byte| byte == value);
-        let (notes, right) = (span.notes, right.count());
+        let (notes, right) = (span.notes(), right.count());
         reader.consume(poster, span);
         (notes, right)
     }
@@ -544,10 +605,20 @@ mod tests {
         }
         assert_eq!(read(&mut poster, &mut reader, 1).0, 32);
         assert_eq!(reader.pending_loss(&poster), 5);
+        let totals = Totals {
+            accepted: 32,
+            lost: 5,
+        };
+        assert!(poster.totals() == totals);
         assert!(post(&mut poster, 8, 1) == Ok(()));
         assert!(reader.next(100) == Next::Loss(5));
         reader.deliver_loss(&mut poster, 5);
         assert_eq!(read(&mut poster, &mut reader, 1).0, 1);
         assert!(!poster.is_readable());
+        let totals = Totals {
+            accepted: 33,
+            lost: 5,
+        };
+        assert!(poster.totals() == totals);
     }
 }

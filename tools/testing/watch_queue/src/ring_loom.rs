@@ -31,7 +31,7 @@ struct Seen {
 fn read(reader: &mut Reader, poster: &Mutex<Poster>, room: usize, seen: &mut Seen) {
     let lost = match reader.next(room) {
         Next::Notes(span) => {
-            let (first, second) = reader.pieces(&span);
+            let (first, second) = reader.pieces(span);
             let bytes = [first, second].concat();
             let mut rest = &bytes[..];
             while !rest.is_empty() {

@@ -82,12 +82,12 @@ impl Ring {
     fn read(&mut self, model: &mut Model, room: usize, copied: usize) {
         match self.reader.next(room) {
             Next::Notes(span) => {
-                let (first, second) = self.reader.pieces(&span);
+                let (first, second) = self.reader.pieces(span);
                 let bytes = [first, second].concat();
                 assert_eq!(bytes.len(), span.bytes());
                 assert!(bytes.len() <= room);
                 let span = if copied < bytes.len() {
-                    self.reader.whole_notes(&span, copied)
+                    self.reader.whole_notes(span, copied)
                 } else {
                     span
                 };
