@@ -6,7 +6,7 @@
 //! library and one of loom, so that [`crate::ring`] is tested and model-checked as it is.
 
 use kernel::alloc::{
-    flags::{__GFP_NOWARN, GFP_KERNEL_ACCOUNT},
+    flags::{__GFP_NOWARN, __GFP_RETRY_MAYFAIL, GFP_KERNEL_ACCOUNT},
     AllocError, KVVec,
 };
 
@@ -44,7 +44,9 @@ unsafe impl<T: Copy + Send> Sync for Memory<T> {}
 impl<T: Copy> Memory<T> {
     /// Allocates the memory.  It is charged to the caller's memory cgroup.
     pub(crate) fn new(len: usize) -> Result<Self, AllocError> {
-        let mut owner = KVVec::with_capacity(len, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
+        // It may be large: if there is not enough, nobody is to be killed for it.
+        let flags = GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
+        let mut owner = KVVec::with_capacity(len, flags)?;
         // INVARIANT: The vector has the capacity and never uses it.
         Ok(Self {
             start: owner.as_mut_ptr(),

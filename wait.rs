@@ -13,17 +13,7 @@ use core::{
     ops::{Deref, DerefMut},
     ptr,
 };
-use kernel::{
-    bindings,
-    error::to_result,
-    fs::File,
-    prelude::*,
-    sync::{
-        lock::{self, spinlock::SpinLockIrqBackend, Lock},
-        LockClassKey,
-    },
-    types::Opaque,
-};
+use kernel::{bindings, error::to_result, fs::File, prelude::*, sync::LockClassKey, types::Opaque};
 
 /// Events, as `poll(2)` reports them and as wakers announce them: the `EPOLL*` bits.
 pub(crate) type Events = bindings::__poll_t;
@@ -74,21 +64,28 @@ impl<T> WaitLock<T> {
         })
     }
 
-    /// Takes the lock.
-    #[inline]
-    pub(crate) fn lock(&self) -> Guard<'_, T> {
-        // SAFETY: The wait queue is initialised, so its lock is.  It lives as long as `self`.
-        let lock = unsafe { Lock::from_raw(&raw mut (*self.wait.get()).lock) };
-        // INVARIANT: `lock` is the lock of `self`.
-        Guard {
-            owner: self,
-            _held: lock.lock(),
-        }
+    /// Calls `f` with the lock held.
+    ///
+    /// This is not a guard, because such guards could be dropped in another order than that in
+    /// which the interrupt state has to be restored.  [`SpinLockIrq`](kernel::sync::SpinLockIrq)
+    /// allows for that by counting, which is half as much again as all the rest of locking, and
+    /// every post would pay for it.
+    #[inline(always)]
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Locked<'_, T>) -> R) -> R {
+        // SAFETY: The wait queue is initialised, so its lock is.
+        let lock = unsafe { &raw mut (*self.wait.get()).lock };
+        // SAFETY: As above.
+        let flags = unsafe { bindings::spin_lock_irqsave(lock) };
+        // INVARIANT: It is held until `f` returns.
+        let result = f(&mut Locked { owner: self });
+        // SAFETY: It is held, and `flags` come from taking it.
+        unsafe { bindings::spin_unlock_irqrestore(lock, flags) };
+        result
     }
 
     /// Waits until `ready` says so of the data.
     ///
-    /// One waiter is woken for each [`Guard::wake_one`].
+    /// One waiter is woken for each [`Locked::wake_one`].
     ///
     /// # Errors
     ///
@@ -111,7 +108,7 @@ impl<T> WaitLock<T> {
             };
             // This is only asked after the waiter is on the queue, so that nobody who makes it
             // true can miss the waiter.
-            if ready(&self.lock()) {
+            if self.with(|data| ready(data)) {
                 break;
             }
             // Takes the waiter off the queue if it fails.  See there for why `ready` has to be
@@ -150,17 +147,16 @@ impl<T> WaitLock<T> {
     }
 }
 
-/// The lock of a [`WaitLock`], held.
+/// A [`WaitLock`] whose lock is held.
 ///
 /// # Invariants
 ///
-/// `_held` is of the lock of `owner`.
-pub(crate) struct Guard<'a, T> {
+/// The lock of `owner` is held as long as this lives.
+pub(crate) struct Locked<'a, T> {
     owner: &'a WaitLock<T>,
-    _held: lock::Guard<'a, (), SpinLockIrqBackend>,
 }
 
-impl<T> Guard<'_, T> {
+impl<T> Locked<'_, T> {
     /// Tells one of those who wait exclusively, and all others, of `events`.
     #[inline]
     pub(crate) fn wake_one(&self, events: Events) {
@@ -181,7 +177,7 @@ impl<T> Guard<'_, T> {
     }
 }
 
-impl<T> Deref for Guard<'_, T> {
+impl<T> Deref for Locked<'_, T> {
     type Target = T;
 
     #[inline]
@@ -191,7 +187,7 @@ impl<T> Deref for Guard<'_, T> {
     }
 }
 
-impl<T> DerefMut for Guard<'_, T> {
+impl<T> DerefMut for Locked<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: The lock is held, by the invariants.
