@@ -28,6 +28,7 @@ use kernel::{
 };
 
 use crate::{
+    fdinfo,
     filter::{Filter, Rule, MAX_RULES},
     rcu_cell::RcuBox,
     wait::{Events, ERROR, HANGUP, READABLE, WRITABLE},
@@ -49,9 +50,9 @@ static FILE_OPERATIONS: FileOperations = FileOperations(bindings::file_operation
     splice_write: Some(bindings::iter_file_splice_write),
     poll: Some(poll),
     unlocked_ioctl: Some(ioctl),
-    #[cfg(CONFIG_COMPAT)]
-    compat_ioctl: Some(ioctl),
+    compat_ioctl: bindings::compat_ptr_ioctl,
     fasync: Some(fasync),
+    show_fdinfo: Some(fdinfo::show),
     ..pin_init::zeroed()
 });
 
@@ -76,7 +77,7 @@ pub(crate) unsafe fn queue_of_file<'a>(file: *mut bindings::file) -> Option<Borr
 ///
 /// `file` is a notification pipe, is open, and stays so for `'a`.
 #[inline]
-unsafe fn queue_of<'a>(file: *mut bindings::file) -> Borrowed<'a> {
+pub(crate) unsafe fn queue_of<'a>(file: *mut bindings::file) -> Borrowed<'a> {
     // SAFETY: As long as there are files, `i_private` owns a reference.  The pointer came out of
     // `Arc::into_raw()`, in `watch_queue_init_inode()`.
     unsafe { Borrowed::from_raw((*(*file).f_inode).i_private.cast()) }
@@ -98,11 +99,12 @@ unsafe fn lock_inode<'a>(inode: *mut bindings::inode) -> Guard<'a, (), SpinLockB
 ///
 /// # Safety
 ///
-/// `inode` is new, and valid.
+/// `inode` is new but for its number, and valid.
 #[export]
 pub(crate) unsafe extern "C" fn watch_queue_init_inode(inode: *mut bindings::inode) -> c_int {
     from_result(|| {
-        let queue = Queue::new()?;
+        // SAFETY: The inode is valid, and has its number.
+        let queue = Queue::new(unsafe { (*inode).i_ino })?;
         // SAFETY: By the caller's promise nobody else knows the inode.
         unsafe {
             (*inode).i_private = Arc::into_raw(queue).cast_mut().cast();
@@ -125,11 +127,10 @@ pub(crate) unsafe extern "C" fn watch_queue_put_inode(inode: *mut bindings::inod
     let locked = unsafe { lock_inode(inode) };
     // SAFETY: The file that is being dropped is one for which `i_private` owns a reference.
     let queue = unsafe { Borrowed::<'_>::from_raw((*inode).i_private.cast()) };
-    let last = {
-        let ends = &mut queue.posts.lock().ends;
-        ends.files -= 1;
-        ends.files == 0
-    };
+    let last = queue.posts.with(|posts| {
+        posts.ends.files -= 1;
+        posts.ends.files == 0
+    });
     if !last {
         return;
     }
@@ -234,9 +235,10 @@ unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file
         }
         // SAFETY: The pointer owns a reference, and does as long as the inode is locked.
         let queue = unsafe { Borrowed::<'_>::from_raw(private.cast()) };
-        let ends = &mut queue.posts.lock().ends;
-        ends.files += 1;
-        ends.add(mode);
+        queue.posts.with(|posts| {
+            posts.ends.files += 1;
+            posts.ends.add(mode);
+        });
         // SAFETY: Both are valid.
         Ok(unsafe { bindings::stream_open(inode, file) })
     })
@@ -248,11 +250,10 @@ unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file
 unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
     // SAFETY: The file is only about to be closed.
     let (queue, mode) = unsafe { (queue_of(file), Mode::of(file)) };
-    let is_one_sided = {
-        let ends = &mut queue.posts.lock().ends;
-        ends.remove(mode);
-        ends.is_one_sided()
-    };
+    let is_one_sided = queue.posts.with(|posts| {
+        posts.ends.remove(mode);
+        posts.ends.is_one_sided()
+    });
     if is_one_sided {
         queue.posts.wake_all();
         queue.room.wake_all();
@@ -310,8 +311,12 @@ unsafe extern "C" fn poll(
         }
     }
 
-    let posts = queue.posts.lock();
-    let ends = posts.ends;
+    let (ends, readable, writable) = queue.posts.with(|posts| {
+        let poster = &posts.poster;
+        // A queue without a size has as much room as it ever had to begin with.
+        let writable = !poster.is_full() || poster.capacity() == 0;
+        (posts.ends, poster.is_readable(), writable)
+    });
     let mut events: Events = 0;
     let mut add = |present, event| {
         if present {
@@ -319,15 +324,11 @@ unsafe extern "C" fn poll(
         }
     };
     if mode.reads {
-        add(posts.poster.is_readable(), READABLE);
+        add(readable, READABLE);
         add(ends.writers == 0, HANGUP);
     }
     if mode.writes {
-        // A queue without a size has as much room as it ever had to begin with.
-        add(
-            !posts.poster.is_full() || posts.poster.capacity() == 0,
-            WRITABLE,
-        );
+        add(writable, WRITABLE);
         add(ends.readers == 0, ERROR);
     }
     events

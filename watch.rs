@@ -28,7 +28,8 @@ use kernel::{
 };
 
 use crate::{
-    note::{Note, Removal, INFO_ID, INFO_LENGTH, MIN_LEN},
+    note::{Note, Removal, INFO_ID, INFO_ID_SHIFT, INFO_LENGTH, MIN_LEN},
+    trace::{self, Reason},
     Queue,
 };
 
@@ -119,6 +120,25 @@ impl Watches {
         let node = unsafe { bindings::rb_first(&raw const self.root) };
         NonNull::new(node).map(watch_of_queue_node)
     }
+
+    /// The first watch with a key larger than `last`.
+    fn first_after(&self, last: (usize, u64)) -> Option<RawWatch> {
+        let mut found = None;
+        let mut next = NonNull::new(self.root.rb_node);
+        while let Some(node) = next {
+            let watch = watch_of_queue_node(node);
+            // SAFETY: The watch is in the tree, so it is valid, as are its children.
+            next = unsafe {
+                if key(watch) > last {
+                    found = Some(watch);
+                    NonNull::new((*node.as_ptr()).rb_left)
+                } else {
+                    NonNull::new((*node.as_ptr()).rb_right)
+                }
+            };
+        }
+        found
+    }
 }
 
 /// A place in the tree where there is nothing yet.
@@ -188,6 +208,11 @@ impl Unlisted {
                 return None;
             }
             bindings::hlist_del_init_rcu(node);
+        }
+        // SAFETY: The watch is valid, and its list is locked.
+        unsafe {
+            let queue: *const Queue = (*watch.as_ptr()).queue.cast();
+            trace::watch_remove((*queue).ino, watch.as_ptr(), (*watch.as_ptr()).watch_list);
         }
         // INVARIANT: It was on a list, and a watch gets on a list only once.
         Some(Self(watch))
@@ -291,6 +316,42 @@ pub(crate) fn detach_all(queue: &Queue) {
     }
 }
 
+/// What there is to see of a watch.
+pub(crate) struct Seen<'a> {
+    /// What the source is called.
+    pub(crate) source: Option<&'a CStr>,
+    /// What the source calls the object.
+    pub(crate) id: u64,
+    /// What userspace calls the watch.
+    pub(crate) tag: u8,
+}
+
+/// Shows `visit` the watches of `queue`.  It may miss some that come or go meanwhile.
+///
+/// The lock is held for one watch at a time, as there may be many.
+pub(crate) fn for_each(queue: &Queue, mut visit: impl FnMut(&Seen<'_>)) {
+    // No list is at address 0.
+    let mut last = (0, 0);
+    loop {
+        let watches = queue.watches.lock();
+        let Some(watch) = watches.first_after(last) else {
+            break;
+        };
+        // SAFETY: The watch is in the tree, so it and its list are valid.  A source that has a name
+        // has it as long as it has watches.
+        let seen = unsafe {
+            last = key(watch);
+            let source = (*(*watch.as_ptr()).watch_list).source;
+            Seen {
+                source: (!source.is_null()).then(|| CStr::from_char_ptr(source)),
+                id: (*watch.as_ptr()).id,
+                tag: ((*watch.as_ptr()).info_id >> INFO_ID_SHIFT) as u8,
+            }
+        };
+        visit(&seen);
+    }
+}
+
 /// Initialises a watch.
 ///
 /// @watch: The watch, see &struct watch.
@@ -372,6 +433,7 @@ unsafe fn attach(watch: RawWatch, list: RawList) -> Result {
             &raw mut (*watch.as_ptr()).list_node,
             &raw mut (*list.as_ptr()).watchers,
         );
+        trace::watch_add(queue.ino, watch.as_ptr(), list.as_ptr());
     }
     Ok(())
 }
@@ -505,7 +567,8 @@ pub(crate) unsafe extern "C" fn __post_watch_notification(
 ) {
     // SAFETY: The message is valid.
     let length = unsafe { (*n).info } & INFO_LENGTH;
-    if (length as usize) < MIN_LEN {
+    // SAFETY: This can be asked at any time.
+    if (length as usize) < MIN_LEN || unsafe { bindings::in_nmi() } {
         kernel::warn_on!(true);
         return;
     }
@@ -518,7 +581,7 @@ pub(crate) unsafe extern "C" fn __post_watch_notification(
         // SAFETY: The watch was on the list in this RCU read-side critical section, so it is valid
         // in all of it.  What is read of it does not change while it is.
         if unsafe { (*raw).id } == id {
-            // SAFETY: As above.
+            // SAFETY: As above.  The length has been checked.
             unsafe { deliver(raw, n, cred, &rcu) };
         }
         // SAFETY: The watch was on the list in this RCU read-side critical section.
@@ -533,7 +596,7 @@ pub(crate) unsafe extern "C" fn __post_watch_notification(
 /// # Safety
 ///
 /// `watch` was on a list in the RCU read-side critical section that `rcu` is for, `n` is a message
-/// as long as it says, and `cred` is valid.
+/// as long as it says and at least [`MIN_LEN`] bytes long, and `cred` is valid.
 #[inline(never)]
 unsafe fn deliver(
     watch: *const bindings::watch,
@@ -559,18 +622,19 @@ unsafe fn deliver(
     unsafe { *words.add(1) = info };
     // SAFETY: The watch has a reference to its queue, which it drops only after a grace period.
     let queue: &Queue = unsafe { &*queue.cast() };
+    let length = (info & INFO_LENGTH) as usize;
+    // SAFETY: The message is as long as it says, which is not too short, and nobody changes it
+    // meanwhile.
+    let note = unsafe { Note::new_unchecked(core::slice::from_raw_parts(n.cast(), length)) };
 
     if !queue.accepts(first_word, info, rcu) {
+        queue.reject(note);
         return;
     }
     // SAFETY: Both credentials and the message are valid.
     if unsafe { bindings::security_post_notification(watcher, cred, n) } < 0 {
+        trace::drop(queue.ino, note, Reason::Denied);
         return;
     }
-    let length = (info & INFO_LENGTH) as usize;
-    // SAFETY: The message is as long as it says, and nobody changes it meanwhile.
-    let bytes = unsafe { core::slice::from_raw_parts(n.cast::<u8>(), length) };
-    if let Some(note) = Note::new(bytes) {
-        queue.post(note);
-    }
+    queue.post(note);
 }

@@ -14,6 +14,7 @@
 //!
 //!  filter, note, ring                    pure: they need no kernel, and are tested without one
 //!  account, rcu_cell, wait, platform     what the rest needs of the kernel
+//!  fdinfo, trace                         what people see of it
 //! ```
 //!
 //! See [`Documentation/core-api/watch_queue.rst`](srctree/Documentation/core-api/watch_queue.rst).
@@ -24,17 +25,22 @@ use kernel::{
     fs::file::LocalFile,
     iov::IovIterDest,
     prelude::*,
-    sync::{new_mutex, new_spinlock_irq, rcu, Arc, ArcBorrow, Mutex, SpinLockIrq},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        new_mutex, new_spinlock_irq, rcu, Arc, ArcBorrow, Mutex, SpinLockIrq,
+    },
     types::Opaque,
 };
 
 mod account;
+mod fdinfo;
 mod filter;
 mod note;
 mod pipe_ext;
 mod platform;
 mod rcu_cell;
 mod ring;
+mod trace;
 mod wait;
 mod watch;
 
@@ -44,6 +50,7 @@ use crate::{
     note::{Header, Note},
     rcu_cell::{RcuBox, RcuCell},
     ring::{Next, Poster, Reader},
+    trace::Reason,
     wait::{new_wait_lock, WaitLock, READABLE, WRITABLE},
     watch::Watches,
 };
@@ -55,6 +62,8 @@ pub(crate) struct Queue {
     #[pin]
     posts: WaitLock<Posts>,
     filter: RcuCell<Filter>,
+    /// How many messages the filter has rejected.
+    filtered: Atomic<u64>,
     /// What readers need.  This is locked before `posts` is.
     #[pin]
     reads: Mutex<Reads>,
@@ -70,6 +79,8 @@ pub(crate) struct Queue {
     writable: Fasync,
     /// Who made the pipe, and is charged for what it holds.
     user: User,
+    /// What people know the pipe by: the number of its inode.
+    ino: u64,
 }
 
 /// What is posted to, and what a poster may need to know.
@@ -96,17 +107,20 @@ struct Reads {
     charge: Option<Charge>,
 }
 
-/// Whether the end of the stream was reached.
-enum Read {
-    /// No: something was read, or there will never be anything.
-    Some(usize),
-    /// There is nothing to read yet.
-    Empty,
+/// How much has been read.
+#[derive(Default)]
+struct Read {
+    /// Bytes, those of records of losses included.
+    bytes: usize,
+    /// Messages.
+    notes: u32,
+    /// Messages that a record said were lost.
+    lost: u64,
 }
 
 impl Queue {
     /// Makes the queue of a new pipe, both of whose ends are about to be made.
-    fn new() -> Result<Arc<Self>> {
+    fn new(ino: u64) -> Result<Arc<Self>> {
         let ends = Ends {
             files: 2,
             readers: 1,
@@ -119,6 +133,7 @@ impl Queue {
                     c"watch_queue::posts"
                 ),
                 filter: RcuCell::empty(),
+                filtered: Atomic::new(0),
                 reads <- new_mutex!(
                     Reads { reader: Reader::unsized_yet(), charge: None },
                     "watch_queue::reads"
@@ -128,6 +143,7 @@ impl Queue {
                 readable: Fasync::new(),
                 writable: Fasync::new(),
                 user: User::current(),
+                ino,
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -141,36 +157,56 @@ impl Queue {
             .is_none_or(|filter| filter.accepts(Header::from_words(first_word, info)))
     }
 
+    /// Counts a message that was not accepted.
+    pub(crate) fn reject(&self, note: Note<'_>) {
+        self.filtered.add(1, Relaxed);
+        trace::filter(self.ino, note);
+    }
+
     /// Appends a message, or counts it as lost, and tells those who wait.
     ///
     /// In any context but NMI.
     #[inline(always)]
     pub(crate) fn post(&self, note: Note<'_>) {
-        {
-            let mut posts = self.posts.lock();
-            let lost_before = posts.poster.lost();
+        let (accepted, is_news, is_sized) = self.posts.with(|posts| {
+            let accepted = posts.poster.post(note).is_ok();
             // Of a run of losses, only the first is news.
-            if posts.poster.post(note).is_err() && lost_before != 0 {
-                return;
+            let is_news = posts.poster.lost() <= 1;
+            if is_news {
+                posts.wake_one(READABLE);
             }
-            posts.wake_one(READABLE);
+            (accepted, is_news, posts.poster.capacity() != 0)
+        });
+        if accepted {
+            trace::post(self.ino, note);
+        } else {
+            let reason = if is_sized {
+                Reason::Full
+            } else {
+                Reason::Unsized
+            };
+            trace::drop(self.ino, note, reason);
         }
-        self.readable.kill(bindings::POLL_IN);
+        if is_news {
+            self.readable.kill(bindings::POLL_IN);
+        }
     }
 
     /// Reads as many whole messages as there are and as fit, losses included.  Does not wait.
     ///
+    /// Returns `None` if there is nothing to read yet.
+    ///
     /// # Errors
     ///
     /// `ENOBUFS` if the first message does not fit, `EFAULT` if it could not be copied.
-    fn read(&self, reads: &mut Reads, to: &mut IovIterDest<'_>) -> Result<Read> {
+    fn read(&self, reads: &mut Reads, to: &mut IovIterDest<'_>) -> Result<Option<Read>> {
         let reader = &mut reads.reader;
-        let mut total = 0;
+        let mut done = Read::default();
         let error = loop {
             let lost = match reader.next(to.len()) {
                 Next::Notes(span) => {
                     let wanted = span.bytes();
-                    let (first, second) = reader.pieces(&span);
+                    let (first, second) = reader.pieces(span);
                     let mut copied = to.copy_to_iter(first);
                     if copied == first.len() && !second.is_empty() {
                         copied += to.copy_to_iter(second);
@@ -178,18 +214,19 @@ impl Queue {
                     let span = if copied == wanted {
                         span
                     } else {
-                        reader.whole_notes(&span, copied)
+                        reader.whole_notes(span, copied)
                     };
-                    total += span.bytes();
+                    done.bytes += span.bytes();
+                    done.notes += span.notes();
 
-                    let mut posts = self.posts.lock();
-                    let was_full = posts.poster.is_full();
-                    reader.consume(&mut posts.poster, span);
-                    let is_at_end = reader.is_at_end(&posts.poster);
-                    let lost = reader.pending_loss(&posts.poster);
-                    drop(posts);
+                    let (was_full, is_at_end, lost) = self.posts.with(|posts| {
+                        let was_full = posts.poster.is_full();
+                        reader.consume(&mut posts.poster, span);
+                        let is_at_end = reader.is_at_end(&posts.poster);
+                        (was_full, is_at_end, reader.pending_loss(&posts.poster))
+                    });
                     if was_full {
-                        self.room.lock().wake_one(WRITABLE);
+                        self.room.with(|room| room.wake_one(WRITABLE));
                     }
                     if copied != wanted {
                         break EFAULT;
@@ -198,23 +235,24 @@ impl Queue {
                         continue;
                     }
                     if lost == 0 {
-                        return Ok(Read::Some(total));
+                        return Ok(Some(done));
                     }
                     lost
                 }
                 Next::Loss(lost) => lost,
                 Next::TooLarge => break ENOBUFS,
                 Next::Nothing => {
-                    let posts = self.posts.lock();
-                    let lost = reader.pending_loss(&posts.poster);
+                    let (is_at_end, lost, writers) = self.posts.with(|posts| {
+                        let is_at_end = reader.is_at_end(&posts.poster);
+                        let lost = reader.pending_loss(&posts.poster);
+                        (is_at_end, lost, posts.ends.writers)
+                    });
+                    if !is_at_end {
+                        continue;
+                    }
                     if lost == 0 {
-                        if !reader.is_at_end(&posts.poster) {
-                            continue;
-                        }
-                        if total == 0 && posts.ends.writers != 0 {
-                            return Ok(Read::Empty);
-                        }
-                        return Ok(Read::Some(total));
+                        let may_come = done.bytes == 0 && writers != 0;
+                        return Ok((!may_come).then_some(done));
                     }
                     lost
                 }
@@ -227,13 +265,15 @@ impl Queue {
             if to.copy_to_iter(&record) != record.len() {
                 break EFAULT;
             }
-            total += record.len();
-            reader.deliver_loss(&mut self.posts.lock().poster, lost);
+            done.bytes += record.len();
+            done.lost += u64::from(lost);
+            self.posts
+                .with(|posts| reader.deliver_loss(&mut posts.poster, lost));
         };
-        if total == 0 {
+        if done.bytes == 0 {
             Err(error)
         } else {
-            Ok(Read::Some(total))
+            Ok(Some(done))
         }
     }
 
@@ -250,9 +290,12 @@ impl Queue {
         let mut has_waited = false;
         let result = loop {
             match self.read(&mut self.reads.lock(), to) {
-                Ok(Read::Some(bytes)) => break Ok(bytes),
-                Ok(Read::Empty) if may_wait => {}
-                Ok(Read::Empty) => break Err(EAGAIN),
+                Ok(Some(done)) => {
+                    trace::read(self.ino, done.bytes, done.notes, done.lost);
+                    break Ok(done.bytes);
+                }
+                Ok(None) if may_wait => {}
+                Ok(None) => break Err(EAGAIN),
                 Err(error) => break Err(error),
             }
             self.posts.wait_interruptible(Posts::has_news)?;
@@ -260,10 +303,11 @@ impl Queue {
         };
         if has_waited {
             // One reader is woken for each message.  This one may have left something.
-            let posts = self.posts.lock();
-            if posts.poster.is_readable() {
-                posts.wake_one(READABLE);
-            }
+            self.posts.with(|posts| {
+                if posts.poster.is_readable() {
+                    posts.wake_one(READABLE);
+                }
+            });
         }
         self.writable.kill(bindings::POLL_OUT);
         result
@@ -287,10 +331,10 @@ impl Queue {
         let charge = self.user.charge(pages)?;
         let (mut poster, reader) = ring::split((pages * NOTES_PER_PAGE) as u32)?;
 
-        let mut posts = self.posts.lock();
-        poster.inherit(&posts.poster);
-        posts.poster = poster;
-        drop(posts);
+        self.posts.with(|posts| {
+            poster.inherit(&posts.poster);
+            posts.poster = poster;
+        });
         reads.reader = reader;
         reads.charge = Some(charge);
         Ok(())
@@ -304,8 +348,8 @@ impl Queue {
     /// How many bytes could be read.
     fn pending_bytes(&self) -> usize {
         let reads = self.reads.lock();
-        let posts = self.posts.lock();
-        reads.reader.pending_bytes(&posts.poster)
+        self.posts
+            .with(|posts| reads.reader.pending_bytes(&posts.poster))
     }
 
     /// How many pages the queue holds, or `None` if it has no size yet.
@@ -318,7 +362,9 @@ impl Queue {
     fn close(&self) {
         watch::detach_all(self);
         self.set_filter(None);
-        let poster = core::mem::replace(&mut self.posts.lock().poster, Poster::unsized_yet());
+        let poster = self
+            .posts
+            .with(|posts| core::mem::replace(&mut posts.poster, Poster::unsized_yet()));
         let mut reads = self.reads.lock();
         reads.reader = Reader::unsized_yet();
         reads.charge = None;

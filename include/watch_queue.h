@@ -63,6 +63,7 @@ struct watch {
  * @watchers: The watches, walked under RCU.
  * @release_watch: Called for each watch that leaves the list, in the context
  *	of whoever removes it and without locks held; or %NULL.
+ * @source: What the source is called, for people to read; or %NULL.
  * @lock: Serialises changes of @watchers.
  *
  * Must stay readable for a grace period after its last watch is removed.
@@ -71,6 +72,7 @@ struct watch_list {
 	struct rcu_head		rcu;
 	struct hlist_head	watchers;
 	void			(*release_watch)(struct watch *watch);
+	const char		*source;
 	spinlock_t		lock;		/* of @watchers */
 };
 
@@ -89,18 +91,26 @@ int watch_queue_init_inode(struct inode *inode);
 void watch_queue_put_inode(struct inode *inode);
 long watch_queue_fcntl(struct file *file, unsigned int cmd);
 
-/**
- * init_watch_list - Initialise a watch list.
- * @wlist: The list.
- * @release_watch: See &struct watch_list; or %NULL.
- */
-static inline void init_watch_list(struct watch_list *wlist,
-				   void (*release_watch)(struct watch *watch))
+static inline void __init_watch_list(struct watch_list *wlist,
+				     void (*release_watch)(struct watch *watch),
+				     const char *source)
 {
 	INIT_HLIST_HEAD(&wlist->watchers);
 	spin_lock_init(&wlist->lock);
 	wlist->release_watch = release_watch;
+	wlist->source = source;
 }
+
+/**
+ * init_watch_list - Initialise a watch list.
+ * @wlist: The list.
+ * @release_watch: See &struct watch_list; or %NULL.
+ *
+ * A macro, so that KBUILD_MODNAME is that of the caller: it is what the source
+ * is called.
+ */
+#define init_watch_list(wlist, release_watch)				\
+	__init_watch_list(wlist, release_watch, KBUILD_MODNAME)
 
 /**
  * post_watch_notification - Tell those who watch an object of an event.

@@ -27,6 +27,15 @@ obj_of() { echo "$trees/$1/linux/build"; }
 
 image_of() { echo "$(obj_of "$1")/arch/x86/boot/bzImage"; }
 
+# Files with a place in the tree outside of kernel/watch_queue/: which, and where
+placed_files() {
+	cat <<-'EOT'
+		include/watch_queue.h include/linux/watch_queue.h
+		include/trace/events/watch_queue.h include/trace/events/watch_queue.h
+		uapi/watch_queue.h include/uapi/linux/watch_queue.h
+	EOT
+}
+
 # The files that the series in patches/ touches
 touched_files() {
 	sed -n 's,^\(---\|+++\) [ab]/\([^\t]*\).*,\2,p' "$top"/patches/*.patch | sort -u

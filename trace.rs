@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Trace events: what happens to messages and watches, as it happens.
+//!
+//! C header: [`include/trace/events/watch_queue.h`](srctree/include/trace/events/watch_queue.h)
+
+use kernel::{bindings, tracepoint::declare_trace};
+
+use crate::note::Note;
+
+declare_trace! {
+    /// # Safety
+    ///
+    /// `n` is a message.
+    unsafe fn watch_queue_post(queue: u64, n: *const bindings::watch_notification);
+    /// # Safety
+    ///
+    /// `n` is a message.
+    unsafe fn watch_queue_filter(queue: u64, n: *const bindings::watch_notification);
+    /// # Safety
+    ///
+    /// `n` is a message.
+    unsafe fn watch_queue_drop(
+        queue: u64,
+        n: *const bindings::watch_notification,
+        reason: bindings::watch_queue_drop_reason,
+    );
+    /// # Safety
+    ///
+    /// None.
+    unsafe fn watch_queue_read(queue: u64, bytes: usize, messages: u32, lost: u64);
+    /// # Safety
+    ///
+    /// `watch` and `wlist` are valid.
+    unsafe fn watch_queue_watch_add(
+        queue: u64,
+        watch: *const bindings::watch,
+        wlist: *const bindings::watch_list,
+    );
+    /// # Safety
+    ///
+    /// `watch` and `wlist` are valid.
+    unsafe fn watch_queue_watch_remove(
+        queue: u64,
+        watch: *const bindings::watch,
+        wlist: *const bindings::watch_list,
+    );
+}
+
+/// Why a message was dropped.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Reason {
+    /// There was no room.
+    Full = bindings::watch_queue_drop_reason_WATCH_QUEUE_DROP_FULL,
+    /// The queue had no size yet.
+    Unsized = bindings::watch_queue_drop_reason_WATCH_QUEUE_DROP_UNSIZED,
+    /// A security module said no.
+    Denied = bindings::watch_queue_drop_reason_WATCH_QUEUE_DROP_DENIED,
+}
+
+fn message(note: Note<'_>) -> *const bindings::watch_notification {
+    note.bytes().as_ptr().cast()
+}
+
+/// A message was put into the queue.
+#[inline(always)]
+pub(crate) fn post(queue: u64, note: Note<'_>) {
+    // SAFETY: A note is a message.
+    unsafe { watch_queue_post(queue, message(note)) }
+}
+
+/// The filter rejected a message.
+#[inline(always)]
+pub(crate) fn filter(queue: u64, note: Note<'_>) {
+    // SAFETY: A note is a message.
+    unsafe { watch_queue_filter(queue, message(note)) }
+}
+
+/// A message that passed the filter was dropped.
+#[inline(always)]
+pub(crate) fn drop(queue: u64, note: Note<'_>, reason: Reason) {
+    // SAFETY: A note is a message.
+    unsafe { watch_queue_drop(queue, message(note), reason as u32) }
+}
+
+/// This much was read.
+#[inline(always)]
+pub(crate) fn read(queue: u64, bytes: usize, messages: u32, lost: u64) {
+    // SAFETY: There is nothing to promise.
+    unsafe { watch_queue_read(queue, bytes, messages, lost) }
+}
+
+/// The queue watches an object.
+///
+/// # Safety
+///
+/// `watch` and `list` are valid.
+#[inline(always)]
+pub(crate) unsafe fn watch_add(
+    queue: u64,
+    watch: *const bindings::watch,
+    list: *const bindings::watch_list,
+) {
+    // SAFETY: By the caller's promise.
+    unsafe { watch_queue_watch_add(queue, watch, list) }
+}
+
+/// The queue ceased to watch an object.
+///
+/// # Safety
+///
+/// `watch` and `list` are valid.
+#[inline(always)]
+pub(crate) unsafe fn watch_remove(
+    queue: u64,
+    watch: *const bindings::watch,
+    list: *const bindings::watch_list,
+) {
+    // SAFETY: By the caller's promise.
+    unsafe { watch_queue_watch_remove(queue, watch, list) }
+}
