@@ -26,7 +26,7 @@ pub(crate) unsafe extern "C" fn show(m: *mut bindings::seq_file, file: *mut bind
     // SAFETY: The caller says so of `m`, and keeps the file open.
     let (m, queue) = unsafe { (SeqFile::from_raw(m), pipe_ext::queue_of(file)) };
     show_counts(m, &queue);
-    if let Some(filter) = queue.filter.get(&rcu::read_lock()) {
+    if let Some(filter) = queue.filter(&rcu::read_lock()) {
         show_filter(m, filter);
     }
     watch::for_each(&queue, |seen| show_watch(m, seen));

@@ -146,13 +146,26 @@ impl Filter {
         true
     }
 
+    /// The rules that may accept a message of this type and subtype, as far as two bytes tell.
+    #[inline]
+    fn candidates(&self, kind: u32, subtype: u8) -> Rules {
+        let [kind0, ..] = kind.to_le_bytes();
+        self.subtype[usize::from(subtype)] & self.kind[0][usize::from(kind0)]
+    }
+
+    /// Whether all messages that begin with this word are rejected: most of what is rejected can be
+    /// told from that alone.
+    #[inline]
+    pub(crate) fn rejects_all_of(&self, first_word: u32) -> bool {
+        let (kind, subtype) = Header::split_word(first_word);
+        self.candidates(kind, subtype) == 0
+    }
+
     /// Whether any rule accepts a message with this header.
     #[inline]
     pub(crate) fn accepts(&self, header: Header) -> bool {
-        let [kind0, kind1, kind2, _] = header.kind.to_le_bytes();
-        let mut rules =
-            self.subtype[usize::from(header.subtype)] & self.kind[0][usize::from(kind0)];
-        // Most of what is rejected is rejected here.
+        let [_, kind1, kind2, _] = header.kind.to_le_bytes();
+        let mut rules = self.candidates(header.kind, header.subtype);
         if rules == 0 {
             return false;
         }

@@ -49,12 +49,18 @@ pub(crate) struct Header {
 impl Header {
     /// Takes the first word of a message apart, where C has its two bit-fields.
     #[inline]
-    pub(crate) fn from_words(word: u32, info: u32) -> Self {
-        let (kind, subtype) = if cfg!(target_endian = "little") {
+    pub(crate) fn split_word(word: u32) -> (u32, u8) {
+        if cfg!(target_endian = "little") {
             (word & 0x00ff_ffff, (word >> 24) as u8)
         } else {
             (word >> 8, word as u8)
-        };
+        }
+    }
+
+    /// Makes a header of the two words that a message begins with.
+    #[inline]
+    pub(crate) fn from_words(word: u32, info: u32) -> Self {
+        let (kind, subtype) = Self::split_word(word);
         Self {
             kind,
             subtype,
@@ -107,10 +113,34 @@ impl<'a> Note<'a> {
         Self(bytes)
     }
 
+    /// What the message begins with.
+    #[inline]
+    pub(crate) fn header(self) -> Header {
+        let word = |at| match self.0.get(at..) {
+            Some([a, b, c, d, ..]) => u32::from_ne_bytes([*a, *b, *c, *d]),
+            // By the invariants there are two words.
+            _ => 0,
+        };
+        Header::from_words(word(0), word(4))
+    }
+
     /// The message as it lies in memory.
     #[inline]
     pub(crate) fn bytes(self) -> &'a [u8] {
         self.0
+    }
+}
+
+/// What can be posted.
+pub(crate) trait Message {
+    /// The message as such.
+    fn note(&self) -> Note<'_>;
+}
+
+impl Message for Note<'_> {
+    #[inline(always)]
+    fn note(&self) -> Note<'_> {
+        *self
     }
 }
 
@@ -134,6 +164,7 @@ pub(crate) fn loss_record(lost: u32) -> [u8; MIN_LEN] {
 
 /// The message that tells a watcher that its watch with the tag `info_id`, on the object `id`, is
 /// gone.
+#[repr(align(4))]
 pub(crate) struct Removal {
     bytes: [u8; 16],
 }
@@ -154,9 +185,10 @@ impl Removal {
         bytes[MIN_LEN..].copy_from_slice(&id.to_ne_bytes());
         Self { bytes }
     }
+}
 
-    /// The message.
-    pub(crate) fn note(&self) -> Note<'_> {
+impl Message for Removal {
+    fn note(&self) -> Note<'_> {
         let length = length_from(self.bytes[LENGTH_OFFSET]);
         // INVARIANT: `new()` wrote the length, 8 or 16.
         Note(&self.bytes[..length])

@@ -5,6 +5,7 @@
 //! This is the kernel's.  On the host, `tools/testing/watch_queue/` has one of the standard
 //! library and one of loom, so that [`crate::ring`] is tested and model-checked as it is.
 
+use core::arch::asm;
 use kernel::alloc::{
     flags::{__GFP_NOWARN, __GFP_RETRY_MAYFAIL, GFP_KERNEL_ACCOUNT},
     AllocError, KVVec,
@@ -17,6 +18,8 @@ pub(crate) use kernel::{
         Arc,
     },
 };
+
+use crate::note::{Note, MIN_LEN};
 
 /// Puts `value` where it can be shared.  The memory is charged to the caller's memory cgroup.
 pub(crate) fn share<T>(value: T) -> Result<Arc<T>, AllocError> {
@@ -98,5 +101,43 @@ impl<T: Copy> Memory<T> {
     pub(crate) unsafe fn slice(&self, at: usize, len: usize) -> &[T] {
         // SAFETY: The memory is valid by the invariants and the caller's promise.
         unsafe { core::slice::from_raw_parts(self.start.add(at), len) }
+    }
+}
+
+impl Memory<u8> {
+    /// Writes a message from the index `at` on: its first and its last word, which may overlap, and
+    /// those between them.
+    ///
+    /// Messages are so short that this takes less than to call `memcpy()`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Memory::write`].
+    #[inline(always)]
+    pub(crate) unsafe fn write_note(&self, at: usize, note: Note<'_>) {
+        const WORD: usize = size_of::<u64>();
+        // By the invariants of `Note`, there is a word.
+        const _: () = assert!(WORD <= MIN_LEN);
+
+        let (from, length) = (note.bytes().as_ptr(), note.bytes().len());
+        // SAFETY: All words are within the message and, by the caller's promise, in bounds.
+        unsafe {
+            let to = self.start.add(at);
+            let copy = |offset| {
+                let word = from.add(offset).cast::<u64>().read_unaligned();
+                to.add(offset).cast::<u64>().write_unaligned(word);
+            };
+            copy(0);
+            copy(length.wrapping_sub(WORD));
+            if length > 2 * WORD {
+                let mut rest = length.wrapping_sub(WORD + 1) & !(WORD - 1);
+                while rest != 0 {
+                    copy(rest);
+                    rest = rest.wrapping_sub(WORD);
+                    // Unrolling the loop is not worth it: hide how often it runs.
+                    asm!("/* {0} */", inout(reg) rest, options(pure, nomem, nostack, preserves_flags));
+                }
+            }
+        }
     }
 }

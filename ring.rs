@@ -140,35 +140,6 @@ impl Ring {
         }
     }
 
-    /// Writes a message, word by word; the last word overlaps the one before it if need be.
-    ///
-    /// A message is so short that this takes less than to call `memcpy()`.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Memory::write`].
-    #[inline]
-    unsafe fn write_note(&self, at: usize, note: Note<'_>) {
-        type Word = [u8; note::MIN_LEN];
-
-        let bytes = note.bytes();
-        let last = bytes.len().wrapping_sub(size_of::<Word>());
-        let mut next = 0;
-        loop {
-            let offset = if next < last { next } else { last };
-            // SAFETY: By the invariants of `Note` there is a word at `last`, so there is one at
-            // `offset`.  What it is written to is in bounds by the caller's promise.
-            unsafe {
-                let word: &Word = &*bytes.as_ptr().add(offset).cast();
-                self.bytes.write(at.wrapping_add(offset), word);
-            }
-            if offset == last {
-                break;
-            }
-            next = next.wrapping_add(size_of::<Word>());
-        }
-    }
-
     fn loss_slot_after(&self, slot: usize) -> usize {
         let slot = slot.wrapping_add(1);
         if slot == self.losses.len() {
@@ -184,6 +155,7 @@ impl Ring {
 /// # Invariants
 ///
 /// * `ring` is `None` if and only if `capacity` is 0.
+/// * `limit` is `capacity`, or 0 while `lost` is not 0.
 /// * `written` is what was last published in `ring.written`, and `offset` is where in `ring.bytes`
 ///   that is.
 /// * `loss_slot` is where in `ring.losses` the next loss goes.
@@ -193,6 +165,8 @@ impl Ring {
 pub(crate) struct Poster {
     ring: Option<Arc<Ring>>,
     capacity: u32,
+    /// How many messages may be queued for one more to be accepted without further ado.
+    limit: u32,
     queued: u32,
     written: Place,
     offset: usize,
@@ -259,6 +233,7 @@ pub(crate) fn split(capacity: u32) -> Result<(Poster, Reader), OutOfMemory> {
     let poster = Poster {
         ring: Some(ring),
         capacity,
+        limit: capacity,
         ..Poster::unsized_yet()
     };
     Ok((poster, reader))
@@ -270,6 +245,7 @@ impl Poster {
         Self {
             ring: None,
             capacity: 0,
+            limit: 0,
             queued: 0,
             written: Place(0),
             offset: 0,
@@ -282,36 +258,66 @@ impl Poster {
     }
 
     /// Appends a message, or counts it as lost.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn post(&mut self, note: Note<'_>) -> Result<(), Full> {
+        if self.queued < self.limit {
+            // SAFETY: By the invariants the limit is at most the capacity.
+            unsafe { self.append(note) };
+            Ok(())
+        } else {
+            self.post_around_losses(note)
+        }
+    }
+
+    /// [`Poster::post`] where messages have been lost, or this one is.
+    #[cold]
+    #[inline(never)]
+    fn post_around_losses(&mut self, note: Note<'_>) -> Result<(), Full> {
         if self.queued == self.capacity {
             self.lost = self.lost.saturating_add(1);
+            self.limit = 0;
             return Err(Full);
         }
-        // By the invariants there is a ring if there is capacity.
+        self.seal_loss();
+        // SAFETY: By the invariants no more messages are queued than the capacity, and as many are
+        // not.
+        unsafe { self.append(note) };
+        Ok(())
+    }
+
+    /// Makes the pending loss one that has a message behind it, which is to be appended next.
+    fn seal_loss(&mut self) {
         let Some(ring) = &self.ring else {
-            return Err(Full);
+            return;
         };
+        let loss = Loss {
+            at: self.written,
+            lost: self.lost,
+        };
+        // SAFETY: `loss_slot` is in bounds by the invariants.  It is not a loss that the
+        // reader has yet to deliver: behind each of those is a message that is not consumed,
+        // of which there are fewer than slots.  What the reader did with the slot before
+        // happened before `Reader::consume()` of the message behind it, which had `self`.
+        unsafe { ring.losses.write(self.loss_slot, &[loss]) };
+        self.loss_slot = ring.loss_slot_after(self.loss_slot);
+        self.sealed = self.sealed.wrapping_add(1);
+        // INVARIANT: What is no longer counted in `lost` is counted in `lost_before`.
+        self.lost_before = self.lost_before.wrapping_add(u64::from(self.lost));
+        self.lost = 0;
+        self.limit = self.capacity;
+        // INVARIANT: The loss is the reader's from here on.
+        ring.sealed.store(self.sealed, Release);
+    }
 
-        if self.lost != 0 {
-            let loss = Loss {
-                at: self.written,
-                lost: self.lost,
-            };
-            // SAFETY: `loss_slot` is in bounds by the invariants.  It is not a loss that the
-            // reader has yet to deliver: behind each of those is a message that is not consumed,
-            // of which there are fewer than slots.  What the reader did with the slot before
-            // happened before `Reader::consume()` of the message behind it, which had `self`.
-            unsafe { ring.losses.write(self.loss_slot, &[loss]) };
-            self.loss_slot = ring.loss_slot_after(self.loss_slot);
-            self.sealed = self.sealed.wrapping_add(1);
-            // INVARIANT: What is no longer counted in `lost` is counted in `lost_before`.
-            self.lost_before = self.lost_before.wrapping_add(u64::from(self.lost));
-            self.lost = 0;
-            // INVARIANT: The loss is the reader's from here on.
-            ring.sealed.store(self.sealed, Release);
-        }
-
+    /// Appends a message for which there is room.
+    ///
+    /// # Safety
+    ///
+    /// `queued` is less than `capacity`.
+    #[inline(always)]
+    unsafe fn append(&mut self, note: Note<'_>) {
+        // SAFETY: By the invariants there is a ring where there is a capacity.
+        let ring = unsafe { self.ring.as_ref().unwrap_unchecked() };
         let bytes = note.bytes();
         // The part that lies in front of the end of the memory, if not all of it does.
         let cut = ring.bytes.len().wrapping_sub(self.offset);
@@ -321,20 +327,19 @@ impl Poster {
                 ring.bytes.write(self.offset, head);
                 ring.bytes.write(0, tail);
             }
+            self.offset = tail.len();
         } else {
             // SAFETY: The bytes are in bounds.  They are free: with fewer messages queued than
-            // there is capacity for, less than `NOTE_SIZE` bytes each, at least `NOTE_SIZE` bytes
-            // are.  What the reader did with them happened before `Reader::consume()`, which
-            // had `self`.
-            unsafe { ring.write_note(self.offset, note) };
+            // there is capacity for, by the caller's promise, less than `NOTE_SIZE` bytes each, at
+            // least `NOTE_SIZE` bytes are.  What the reader did with them happened before
+            // `Reader::consume()`, which had `self`.
+            unsafe { ring.bytes.write_note(self.offset, note) };
+            self.offset = self.offset.wrapping_add(bytes.len());
         }
-
-        self.offset = ring.offset_after(self.offset, bytes.len());
         self.written.advance(Span::one(bytes.len()));
         self.queued = self.queued.wrapping_add(1);
         // INVARIANT: The message is whole, and the reader's from here on.
         ring.written.store(self.written.0, Release);
-        Ok(())
     }
 
     /// How many messages have been lost since the last one was accepted.
@@ -346,6 +351,9 @@ impl Poster {
     /// Takes over what was lost before there was a ring.
     pub(crate) fn inherit(&mut self, unsized_yet: &Self) {
         self.lost = self.lost.saturating_add(unsized_yet.lost);
+        if self.lost != 0 {
+            self.limit = 0;
+        }
         self.lost_before = self.lost_before.wrapping_add(unsized_yet.lost_before);
     }
 
@@ -509,6 +517,9 @@ impl Reader {
                 let lost = lost.min(poster.lost);
                 poster.lost = poster.lost.wrapping_sub(lost);
                 poster.lost_before = poster.lost_before.wrapping_add(u64::from(lost));
+                if poster.lost == 0 {
+                    poster.limit = poster.capacity;
+                }
                 return;
             }
         };

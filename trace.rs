@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/trace/events/watch_queue.h`](srctree/include/trace/events/watch_queue.h)
 
-use kernel::{bindings, tracepoint::declare_trace};
+use kernel::{bindings, jump_label::static_branch_unlikely, tracepoint::declare_trace};
 
 use crate::note::Note;
 
@@ -68,6 +68,22 @@ fn message(note: Note<'_>) -> *const bindings::watch_notification {
 pub(crate) fn post(queue: u64, note: Note<'_>) {
     // SAFETY: A note is a message.
     unsafe { watch_queue_post(queue, message(note)) }
+}
+
+/// Whether [`filter`] does anything.
+#[inline(always)]
+pub(crate) fn filter_is_on() -> bool {
+    #[cfg(CONFIG_TRACEPOINTS)]
+    // SAFETY: It is the static key of a trace event.
+    return unsafe {
+        static_branch_unlikely!(
+            bindings::__tracepoint_watch_queue_filter,
+            bindings::tracepoint,
+            key
+        )
+    };
+    #[cfg(not(CONFIG_TRACEPOINTS))]
+    false
 }
 
 /// The filter rejected a message.

@@ -29,8 +29,7 @@ use kernel::{
 
 use crate::{
     note::{Note, Removal, INFO_ID, INFO_ID_SHIFT, INFO_LENGTH, MIN_LEN},
-    trace::{self, Reason},
-    Queue,
+    trace, Queue,
 };
 
 type RawWatch = NonNull<bindings::watch>;
@@ -234,7 +233,7 @@ impl Unlisted {
     fn notify(&self, id: u64) {
         // SAFETY: The watch is valid by the invariants.
         let info_id = unsafe { (*self.0.as_ptr()).info_id };
-        self.queue().post(Removal::new(info_id, id).note());
+        self.queue().post(&Removal::new(info_id, id));
     }
 
     /// Lets the source have its last look.
@@ -574,67 +573,168 @@ pub(crate) unsafe extern "C" fn __post_watch_notification(
     }
 
     let rcu = rcu::read_lock();
+    let event = Event { n, id };
     // SAFETY: By the caller's promise.
     let mut next = unsafe { first_watch(NonNull::new_unchecked(wlist)) };
+    // Where nobody is interested this calls nothing, and so has nothing to save and to restore.
     while let Some(watch) = next {
-        let raw = watch.as_ptr();
-        // SAFETY: The watch was on the list in this RCU read-side critical section, so it is valid
-        // in all of it.  What is read of it does not change while it is.
-        if unsafe { (*raw).id } == id {
-            // SAFETY: As above.  The length has been checked.
-            unsafe { deliver(raw, n, cred, &rcu) };
+        // SAFETY: The watch was on the list in this RCU read-side critical section, and the message
+        // is long enough.  Thus, and by the caller's promise, for the others.
+        unsafe {
+            if let Some(queue) = event.queue(watch) {
+                match queue.filter(&rcu) {
+                    None => return deliver_from(watch, queue, event, cred, rcu),
+                    Some(filter)
+                        if filter.rejects_all_of(event.first_word()) && !trace::filter_is_on() =>
+                    {
+                        queue.count_rejected();
+                    }
+                    Some(_) => return ask_from(watch, event, cred, rcu),
+                }
+            }
+            next = next_watch(watch);
         }
-        // SAFETY: The watch was on the list in this RCU read-side critical section.
-        next = unsafe { next_watch(watch) };
     }
 }
 
-/// Posts `n` to the queue that has the watch.
-///
-/// This is not inlined, so that walking past other objects' watches costs no more than that.
+/// What is being posted.
+#[derive(Clone, Copy)]
+struct Event {
+    n: *mut bindings::watch_notification,
+    id: u64,
+}
+
+impl Event {
+    /// The queue that has a watch, if that is for the object.
+    ///
+    /// # Safety
+    ///
+    /// `watch` was on a list in an RCU read-side critical section that does not end during `'a`.
+    #[inline(always)]
+    unsafe fn queue<'a>(self, watch: RawWatch) -> Option<&'a Queue> {
+        // SAFETY: A watch that was on the list in this RCU read-side critical section is valid in
+        // all of it, and what is read of it does not change.  It has a reference to its queue,
+        // which it drops only after a grace period.
+        unsafe {
+            let raw = watch.as_ptr();
+            ((*raw).id == self.id).then(|| &*(*raw).queue.cast::<Queue>().cast_const())
+        }
+    }
+
+    /// The words that a message begins with, for which C has no type.
+    #[inline(always)]
+    fn words(self) -> *mut u32 {
+        self.n.cast()
+    }
+
+    /// The first of them: type and subtype.
+    ///
+    /// # Safety
+    ///
+    /// `n` is a message.
+    #[inline(always)]
+    unsafe fn first_word(self) -> u32 {
+        // SAFETY: By the caller's promise.
+        unsafe { *self.words() }
+    }
+
+    /// Makes the message the one for a watch.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Event::queue`].  `n` is a message as long as it says, and at least [`MIN_LEN`]
+    /// bytes long.  It does not change for `'a`.
+    #[inline(always)]
+    unsafe fn note_for<'a>(self, watch: RawWatch) -> Note<'a> {
+        // SAFETY: By the caller's promise.  The message is the caller's to change.
+        unsafe {
+            let info = self.words().add(1);
+            *info = *info & !INFO_ID | (*watch.as_ptr()).info_id;
+            let length = (*info & INFO_LENGTH) as usize;
+            Note::new_unchecked(core::slice::from_raw_parts(self.n.cast(), length))
+        }
+    }
+
+    /// The first watch, from `next` on, that is for the object and whose queue's filter accepts
+    /// the message.
+    ///
+    /// # Safety
+    ///
+    /// `next` was on a list in the RCU read-side critical section that `rcu` is for, which does not
+    /// end during `'a`, whoever has the guard then.  For the message as for [`Event::note_for`].
+    #[inline(always)]
+    unsafe fn find<'a>(
+        self,
+        mut next: Option<RawWatch>,
+        rcu: &rcu::Guard,
+    ) -> Option<(RawWatch, &'a Queue)> {
+        while let Some(watch) = next {
+            // SAFETY: By the caller's promise.
+            unsafe {
+                if let Some(queue) = self.queue(watch) {
+                    match queue.filter(rcu) {
+                        None => return Some((watch, queue)),
+                        Some(filter) => {
+                            let note = self.note_for(watch);
+                            if filter.accepts(note.header()) {
+                                return Some((watch, queue));
+                            }
+                            queue.reject(note);
+                        }
+                    }
+                }
+                next = next_watch(watch);
+            }
+        }
+        None
+    }
+}
+
+/// Posts an event to `queue`, which accepts it, and to those behind it that do.
 ///
 /// # Safety
 ///
-/// `watch` was on a list in the RCU read-side critical section that `rcu` is for, `n` is a message
-/// as long as it says and at least [`MIN_LEN`] bytes long, and `cred` is valid.
+/// `watch` was on a list in the RCU read-side critical section that `rcu` is for, and `queue` is its
+/// queue.  `cred` is valid.  For the message as for [`Event::note_for`].
 #[inline(never)]
-unsafe fn deliver(
-    watch: *const bindings::watch,
-    n: *mut bindings::watch_notification,
+unsafe fn deliver_from(
+    mut watch: RawWatch,
+    mut queue: &Queue,
+    event: Event,
     cred: *const bindings::cred,
-    rcu: &rcu::Guard,
+    rcu: rcu::Guard,
 ) {
-    // C has no type for the words that a message begins with.
-    let words = n.cast::<u32>();
-    // SAFETY: What is read of the watch does not change while it is on a list, nor for a grace
-    // period after that.  A message begins with a header of two words.
-    let (info_id, queue, watcher, first_word, info) = unsafe {
-        (
-            (*watch).info_id,
-            (*watch).queue,
-            (*watch).cred,
-            *words,
-            *words.add(1),
-        )
-    };
-    let info = info & !INFO_ID | info_id;
-    // SAFETY: The message is the caller's to change.
-    unsafe { *words.add(1) = info };
-    // SAFETY: The watch has a reference to its queue, which it drops only after a grace period.
-    let queue: &Queue = unsafe { &*queue.cast() };
-    let length = (info & INFO_LENGTH) as usize;
-    // SAFETY: The message is as long as it says, which is not too short, and nobody changes it
-    // meanwhile.
-    let note = unsafe { Note::new_unchecked(core::slice::from_raw_parts(n.cast(), length)) };
+    loop {
+        // SAFETY: By the caller's promise.  The watch is valid as long as the RCU read-side critical
+        // section, as are its credentials.
+        let next = unsafe {
+            let note = event.note_for(watch);
+            let watcher = (*watch.as_ptr()).cred;
+            if bindings::security_post_notification(watcher, cred, event.n) < 0 {
+                queue.deny(note);
+            } else {
+                queue.post(&note);
+            }
+            event.find(next_watch(watch), &rcu)
+        };
+        match next {
+            Some(next) => (watch, queue) = next,
+            None => break,
+        }
+    }
+}
 
-    if !queue.accepts(first_word, info, rcu) {
-        queue.reject(note);
-        return;
+/// Posts an event to those queues, from that of `watch` on, that accept it.
+///
+/// # Safety
+///
+/// As for [`deliver_from`].
+#[inline(never)]
+unsafe fn ask_from(watch: RawWatch, event: Event, cred: *const bindings::cred, rcu: rcu::Guard) {
+    // SAFETY: By the caller's promise.
+    unsafe {
+        if let Some((watch, queue)) = event.find(Some(watch), &rcu) {
+            deliver_from(watch, queue, event, cred, rcu);
+        }
     }
-    // SAFETY: Both credentials and the message are valid.
-    if unsafe { bindings::security_post_notification(watcher, cred, n) } < 0 {
-        trace::drop(queue.ino, note, Reason::Denied);
-        return;
-    }
-    queue.post(note);
 }

@@ -47,11 +47,11 @@ mod watch;
 use crate::{
     account::{Charge, User, NOTES_PER_PAGE},
     filter::Filter,
-    note::{Header, Note},
+    note::{Message, Note},
     rcu_cell::{RcuBox, RcuCell},
     ring::{Next, Poster, Reader},
     trace::Reason,
-    wait::{new_wait_lock, WaitLock, READABLE, WRITABLE},
+    wait::{new_wait_lock, Locked, WaitLock, READABLE, WRITABLE},
     watch::Watches,
 };
 
@@ -149,44 +149,37 @@ impl Queue {
         )
     }
 
-    /// Whether the filter, if there is one, lets a message through that has this header.
-    #[inline]
-    pub(crate) fn accepts(&self, first_word: u32, info: u32, rcu: &rcu::Guard) -> bool {
-        self.filter
-            .get(rcu)
-            .is_none_or(|filter| filter.accepts(Header::from_words(first_word, info)))
+    /// The filter, if there is one.
+    #[inline(always)]
+    pub(crate) fn filter<'a>(&'a self, rcu: &'a rcu::Guard) -> Option<&'a Filter> {
+        self.filter.get(rcu)
     }
 
-    /// Counts a message that was not accepted.
-    pub(crate) fn reject(&self, note: Note<'_>) {
+    /// Counts a message that the filter rejected.
+    #[inline]
+    pub(crate) fn count_rejected(&self) {
         self.filtered.add(1, Relaxed);
+    }
+
+    /// Counts a message that the filter rejected, and traces it.
+    pub(crate) fn reject(&self, note: Note<'_>) {
+        self.count_rejected();
         trace::filter(self.ino, note);
+    }
+
+    /// Drops a message that its watcher may not see.
+    pub(crate) fn deny(&self, note: Note<'_>) {
+        trace::drop(self.ino, note, Reason::Denied);
     }
 
     /// Appends a message, or counts it as lost, and tells those who wait.
     ///
     /// In any context but NMI.
     #[inline(always)]
-    pub(crate) fn post(&self, note: Note<'_>) {
-        let (accepted, is_news, is_sized) = self.posts.with(|posts| {
-            let accepted = posts.poster.post(note).is_ok();
-            // Of a run of losses, only the first is news.
-            let is_news = posts.poster.lost() <= 1;
-            if is_news {
-                posts.wake_one(READABLE);
-            }
-            (accepted, is_news, posts.poster.capacity() != 0)
-        });
-        if accepted {
-            trace::post(self.ino, note);
-        } else {
-            let reason = if is_sized {
-                Reason::Full
-            } else {
-                Reason::Unsized
-            };
-            trace::drop(self.ino, note, reason);
-        }
+    pub(crate) fn post(&self, message: &impl Message) {
+        let is_news = self
+            .posts
+            .with(|posts| posts.post(message.note(), self.ino));
         if is_news {
             self.readable.kill(bindings::POLL_IN);
         }
@@ -371,6 +364,36 @@ impl Queue {
         drop(reads);
         // The memory goes only now: that is nothing to do with interrupts off.
         drop(poster);
+    }
+}
+
+impl Locked<'_, Posts> {
+    /// Appends a message, or counts it as lost, and wakes a reader.
+    ///
+    /// Returns whether that is news to who is sent signals.
+    #[inline(always)]
+    fn post(&mut self, note: Note<'_>, ino: u64) -> bool {
+        if self.poster.post(note).is_ok() {
+            trace::post(ino, note);
+        } else {
+            self.trace_loss(note, ino);
+            // Of a run of losses, only the first is news.
+            if self.poster.lost() != 1 {
+                return false;
+            }
+        }
+        self.wake_one(READABLE);
+        true
+    }
+
+    #[inline(always)]
+    fn trace_loss(&self, note: Note<'_>, ino: u64) {
+        let reason = if self.poster.capacity() == 0 {
+            Reason::Unsized
+        } else {
+            Reason::Full
+        };
+        trace::drop(ino, note, reason);
     }
 }
 

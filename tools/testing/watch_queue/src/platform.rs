@@ -91,6 +91,16 @@ impl<T: Word> Atomic<T> {
 }
 
 /// Memory as the kernel's is, which also knows what has been written.
+impl Memory<u8> {
+    /// # Safety
+    ///
+    /// As for the kernel's, which see.
+    pub(crate) unsafe fn write_note(&self, at: usize, note: crate::note::Note<'_>) {
+        // SAFETY: By the caller's promise.
+        unsafe { self.write(at, note.bytes()) };
+    }
+}
+
 #[cfg(not(loom))]
 mod memory {
     use super::OutOfMemory;
