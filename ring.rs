@@ -434,6 +434,7 @@ impl Reader {
     }
 
     /// Those of the messages in `all`, which [`Reader::next`] returned, that fit into `room`.
+    #[inline(never)]
     pub(crate) fn whole_notes(&self, all: Span, room: usize) -> Span {
         let mut fit = Span::default();
         let Some(ring) = &self.ring else {

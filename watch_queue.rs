@@ -224,11 +224,11 @@ impl Queue {
                     if copied != wanted {
                         break EFAULT;
                     }
+                    if to.len() < note::MIN_LEN || is_at_end && lost == 0 {
+                        return Ok(Some(done));
+                    }
                     if !is_at_end {
                         continue;
-                    }
-                    if lost == 0 {
-                        return Ok(Some(done));
                     }
                     lost
                 }
