@@ -5,8 +5,8 @@
 
 VARIANT ?= rust
 
-ifneq ($(filter-out rust c debug,$(VARIANT)),)
-$(error There is no VARIANT '$(VARIANT)'; there are: rust c debug)
+ifneq ($(filter-out rust c debug um,$(VARIANT)),)
+$(error There is no VARIANT '$(VARIANT)'; there are: rust c debug um)
 endif
 
 lib = bash -c '. scripts/lib.sh && "$$@"' lib
@@ -19,18 +19,19 @@ help:
 	@echo 'make shell                  boot it and get a shell in the guest'
 	@echo 'make test                   run all tests; ends with "N passed, N failed"'
 	@echo 'make test-c                 run the same kselftests on the C implementation'
+	@echo 'make test-um                run all tests in user-mode Linux, where races are of real CPUs'
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
 	@echo 'make fuzz                   fuzz filters and the ring for a minute'
 	@echo 'make check                  formatting, lints, checkpatch, documentation'
 	@echo 'make kernel                 build the kernel only'
 	@echo 'make install KDIR=DIR       wire the project into your own Linux 7.3 tree'
 	@echo 'make uninstall KDIR=DIR     take it out again'
-	@echo 'make -s print-image         where the bzImage is; likewise print-objtree, print-srctree'
+	@echo 'make -s print-image         where the kernel is; likewise print-objtree, print-srctree'
 	@echo 'make -s print-makeflags     make -C $$(make -s print-objtree) $$(make -s print-makeflags)'
 	@echo '                              M=DIR modules builds an external module for it'
 	@echo 'make clean                  remove all that was built and fetched'
 	@echo
-	@echo 'All of them take VARIANT=rust (default) or VARIANT=c, which is mainline as it is, and'
+	@echo 'All of them take VARIANT=rust (default), c, which is mainline as it is, debug or um, and'
 	@echo 'LINUX_SRC=DIR to start from a Linux tree of yours.'
 
 export LINUX_SRC
@@ -63,6 +64,10 @@ PHONY += test-c
 test-c:
 	@scripts/run-tests c
 
+PHONY += test-um
+test-um:
+	@scripts/run-tests um
+
 PHONY += test-debug
 test-debug:
 	@scripts/run-tests debug
@@ -83,7 +88,7 @@ print-objtree:
 print-srctree:
 	@$(lib) tree_of $(VARIANT)
 print-makeflags:
-	@scripts/setup
+	@flags=$$(scripts/setup) && echo "$$flags $$($(lib) arch_of $(VARIANT))"
 
 PHONY += install uninstall
 install:

@@ -25,7 +25,18 @@ tree_of() { echo "$trees/$1/linux"; }
 # what another variant compiled.
 obj_of() { echo "$trees/$1/linux/build"; }
 
-image_of() { echo "$(obj_of "$1")/arch/x86/boot/bzImage"; }
+image_of() {
+	case $1 in
+	um) echo "$(obj_of um)/linux" ;;
+	*) echo "$(obj_of "$1")/arch/x86/boot/bzImage" ;;
+	esac
+}
+
+# What make has to be told to build a variant that is not for this machine's
+# processor, but for this machine
+arch_of() {
+	[ "$1" != um ] || echo ARCH=um
+}
 
 # Files with a place in the tree outside of kernel/watch_queue/: which, and where
 placed_files() {

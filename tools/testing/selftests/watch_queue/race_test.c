@@ -3,118 +3,290 @@
  * Everything at once: posters in all contexts, several readers of one queue,
  * filters being swapped, watches attached and detached, keys revoked and
  * collected, queues sized, closed and reopened.  Nothing may be lost without
- * being counted, changed, or out of a poster's order.
+ * being counted, come twice, be changed, or be out of a poster's order.
+ *
+ * All of them are processes: in user-mode Linux, the threads of a process are
+ * never in user mode at the same time.
  */
 
+#include "fdinfo.h"
 #include "source.h"
 
-#include <pthread.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <time.h>
+#include <sys/wait.h>
 
 #define NR_POSTERS	WATCH_SOURCE_NR_CONTEXTS
 #define NR_READERS	3
+#define NR_QUEUES	2
 
 /* Two types of message: one that all filters let through, one that none does */
 #define WANTED		5
 #define UNWANTED	6
 
-static atomic_bool stop;
+/* How many messages a poster posts at a time at most, and in all */
+#define BLOCK		32
+#define MAX_NUMBERS	(BLOCK << 19)
 
-/* A queue that watches from beginning to end */
+/* No more than this is under way, so that no loss is larger than can be told. */
+#define MAX_BEHIND	30000
+
+/* A queue that watches from beginning to end, and what was read of it */
 struct watched {
 	struct queue q;
 	int has_filter;
 	atomic_long received;
+	atomic_long removals;
 	atomic_long lost;
 	atomic_long wrong;
+	atomic_long twice;
+	atomic_uchar seen[NR_POSTERS][MAX_NUMBERS / 8];
 };
 
-struct poster {
+/* What all processes share */
+static struct {
+	atomic_int stop;
+	atomic_long wanted;
+	atomic_long unwanted;
+	atomic_long removed;
+	atomic_int pids[NR_QUEUES];
+	struct watched all;
+	struct watched filtered;
 	int source;
-	int name;
-	int context;
-	long posted[2];
-};
+} *shared;
 
-static void *run_poster(void *arg)
+/* A loop that runs until it is to stop, and returns what went wrong */
+typedef const char *(*loop)(void *arg);
+
+static pid_t start(loop loop, void *arg)
 {
-	struct poster *poster = arg;
-	unsigned int seed = poster->name;
-	uint32_t number = 0;
+	pid_t pid = fork();
+	const char *failed;
 
-	while (!stop) {
-		int unwanted = rand_r(&seed) % 4 == 0;
-		struct watch_source_post args = {
-			.id = ID,
-			.type = unwanted ? UNWANTED : WANTED,
-			.subtype = rand_r(&seed) % 256,
-			.length = 16 + rand_r(&seed) % 112,
-			.count = 1 + rand_r(&seed) % 40,
-			.context = poster->context,
-			.numbered = 1,
-			.poster = poster->name,
-			.number = number,
-		};
+	if (pid != 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	failed = loop(arg);
+	if (failed)
+		fprintf(stderr, "# %s: %s\n", failed, strerror(errno));
+	_exit(!!failed);
+}
 
-		if (post(poster->source, &args))
+static int has_succeeded(pid_t pid)
+{
+	int status;
+
+	return waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+/* The post with which a poster's numbers go on; its number says all about it. */
+static struct watch_source_post post_from(uint32_t poster, uint32_t number)
+{
+	uint32_t mixed = (number / BLOCK * NR_POSTERS + poster) * 2654435769U;
+
+	return (struct watch_source_post) {
+		.id = ID,
+		.type = mixed >> 30 ? WANTED : UNWANTED,
+		.subtype = mixed >> 9 & 0xff,
+		.info = mixed << 3 & WATCH_INFO_TYPE_INFO,
+		.length = 16 + (mixed >> 15) % 112,
+		.count = 1 + (mixed >> 11) % BLOCK,
+		.context = poster,
+		.numbered = 1,
+		.poster = poster,
+		.number = number,
+	};
+}
+
+static long accounted_for(struct watched *watched)
+{
+	return watched->received + watched->removals + watched->lost;
+}
+
+static int readers_are_behind(void)
+{
+	long all = shared->wanted + shared->unwanted + shared->removed;
+
+	return all - accounted_for(&shared->all) > MAX_BEHIND ||
+	       shared->wanted - accounted_for(&shared->filtered) > MAX_BEHIND;
+}
+
+static const char *run_poster(void *arg)
+{
+	uint32_t poster = *(uint32_t *)arg, number;
+
+	for (number = 0; !shared->stop && number < MAX_NUMBERS; number += BLOCK) {
+		struct watch_source_post args = post_from(poster, number);
+
+		while (readers_are_behind() && !shared->stop)
+			usleep(100);
+		if (args.type == WANTED)
+			shared->wanted += args.count;
+		else
+			shared->unwanted += args.count;
+		if (post(shared->source, &args))
 			return "a post failed";
-		number += args.count;
-		poster->posted[unwanted] += args.count;
 	}
 	return NULL;
 }
 
-/* Whether a message is one that its poster made, and behind the one before it */
-static int is_right(const unsigned char *message, uint32_t *next)
+/* Whether a message is what its poster made */
+static int is_right(const unsigned char *message)
 {
-	int i, length = length_of(message);
+	struct watch_notification n = header_of(message);
+	struct watch_source_post made;
 	uint32_t words[4];
+	unsigned int i;
 
 	memcpy(words, message, sizeof(words));
-	if (length < 16 || words[2] >= NR_POSTERS || tag_of(message) != TAG ||
-	    words[3] < next[words[2]])
+	if ((n.info & WATCH_INFO_LENGTH) < 16 || words[2] >= NR_POSTERS ||
+	    words[3] >= MAX_NUMBERS)
 		return 0;
-	next[words[2]] = words[3] + 1;
-	for (i = 16; i < length; i++)
+	made = post_from(words[2], words[3] / BLOCK * BLOCK);
+	if (words[3] >= made.number + made.count || n.type != made.type ||
+	    n.subtype != made.subtype ||
+	    n.info != (made.info | TAG << WATCH_INFO_ID__SHIFT | made.length))
+		return 0;
+	for (i = 16; i < made.length; i++)
 		if (message[i] != (unsigned char)(words[2] + words[3] + i))
 			return 0;
 	return 1;
 }
 
-static void *run_reader(void *arg)
+/* Whose message it is and which of them, if it is right */
+static uint32_t poster_of(const unsigned char *message)
 {
-	struct watched *watched = arg;
+	uint32_t poster;
+
+	memcpy(&poster, message + 8, sizeof(poster));
+	return poster;
+}
+
+static uint32_t number_of(const unsigned char *message)
+{
+	uint32_t number;
+
+	memcpy(&number, message + 12, sizeof(number));
+	return number;
+}
+
+/* Account for a message; `next` is what this reader has to expect. */
+static void see(struct watched *watched, const unsigned char *message, uint32_t *next)
+{
+	unsigned char bit = 1 << number_of(message) % 8;
+	uint32_t poster, number;
+
+	if (is_loss(message)) {
+		watched->lost += type_info_of(message);
+		return;
+	}
+	if (is_removal(message)) {
+		watched->removals++;
+		return;
+	}
+	watched->received++;
+	if (!is_right(message) ||
+	    (watched->has_filter && type_of(message) != WANTED)) {
+		watched->wrong++;
+		return;
+	}
+	poster = poster_of(message);
+	number = number_of(message);
+	if (number < next[poster])
+		watched->wrong++;
+	next[poster] = number + 1;
+	if (atomic_fetch_or(&watched->seen[poster][number / 8], bit) & bit)
+		watched->twice++;
+}
+
+static int reopen(pid_t pid, int fd, int flags)
+{
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+	return open(path, flags | O_NONBLOCK);
+}
+
+/* Read until the end, by way of `fd`, waiting with `wait` where it says EAGAIN. */
+static const char *read_all(struct watched *watched, int fd, int (*wait)(int fd))
+{
 	uint32_t next[NR_POSTERS] = { 0 };
 	unsigned char buffer[4096];
-	unsigned int seed = (uintptr_t)&seed >> 4;
+	unsigned int seed = getpid();
 
+	/* It would never end with a write end here. */
+	close(shared->all.q.wr);
+	close(shared->filtered.q.wr);
 	for (;;) {
 		size_t room = 127 + rand_r(&seed) % (sizeof(buffer) - 127);
-		ssize_t bytes = read(watched->q.rd, buffer, room);
+		ssize_t bytes = read(fd, buffer, room);
 		unsigned char *at = buffer;
 
 		if (bytes == 0)
 			return NULL;
+		if (bytes == -1 && errno == EAGAIN && wait) {
+			if (wait(fd) == -1)
+				return "waiting failed";
+			continue;
+		}
 		if (bytes == -1)
 			return "a read failed";
-		for (; bytes > 0; bytes -= length_of(at), at += length_of(at)) {
-			if (is_loss(at)) {
-				watched->lost += type_info_of(at);
-				continue;
-			}
-			watched->received++;
-			if (!is_right(at, next) ||
-			    (watched->has_filter && type_of(at) != WANTED))
-				watched->wrong++;
-		}
+		for (; bytes > 0; bytes -= length_of(at), at += length_of(at))
+			see(watched, at, next);
 	}
 }
 
+static int wait_with_poll(int fd)
+{
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pollfd, 1, -1);
+}
+
+static int epoll_fd;
+
+static int wait_with_epoll(int fd)
+{
+	struct epoll_event event;
+
+	(void)fd;
+	return epoll_wait(epoll_fd, &event, 1, -1);
+}
+
+static const char *run_reader(void *arg)
+{
+	return read_all(arg, ((struct watched *)arg)->q.rd, NULL);
+}
+
+static const char *run_poll_reader(void *arg)
+{
+	struct watched *watched = arg;
+	int again = reopen(getpid(), watched->q.rd, O_RDONLY);
+
+	return again == -1 ? "not reopened" :
+	       read_all(watched, again, wait_with_poll);
+}
+
+static const char *run_epoll_reader(void *arg)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+	struct watched *watched = arg;
+	int again = reopen(getpid(), watched->q.rd, O_RDONLY);
+
+	epoll_fd = epoll_create1(0);
+	if (again == -1 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, again, &event))
+		return "no epoll";
+	return read_all(watched, again, wait_with_epoll);
+}
+
 /* Swaps two filters that let the same through, in different words. */
-static void *run_filters(void *arg)
+static const char *run_filters(void *arg)
 {
 	struct watched *watched = arg;
 	struct {
@@ -132,7 +304,7 @@ static void *run_filters(void *arg)
 	memset(one.rules[0].subtype_filter, 0xff, 32);
 	memset(two.rules[0].subtype_filter, 0xff, 16);
 	memset(two.rules[1].subtype_filter + 4, 0xff, 16);
-	while (!stop) {
+	while (!shared->stop) {
 		if (ioctl(watched->q.rd, IOC_WATCH_QUEUE_SET_FILTER, &two) ||
 		    ioctl(watched->q.wr, IOC_WATCH_QUEUE_SET_FILTER, &one))
 			return "a filter was refused";
@@ -140,33 +312,147 @@ static void *run_filters(void *arg)
 	return NULL;
 }
 
-/* Queues that come and go, among those that stay */
-static void *run_queues(void *arg)
+/* More watches of a queue, on the object that is being posted to and another */
+static const char *run_watches(void *arg)
 {
-	int source = *(int *)arg;
-	unsigned int seed = (uintptr_t)&seed >> 4;
-	unsigned char buffer[4096];
+	struct watched *watched = arg;
+	int other = open_source();
 
-	while (!stop) {
+	if (other == -1)
+		return "no object";
+	while (!shared->stop) {
+		while (readers_are_behind() && !shared->stop)
+			usleep(100);
+		if (attach(shared->source, watched->q.rd, ID + 10, 1) ||
+		    attach(other, watched->q.rd, ID, 2))
+			return "no watch";
+		/* Not there, and there: removals that nobody and somebody is told of */
+		shared->removed += 2;
+		if (detach(other, watched->q.rd, ID + 10) != -1 ||
+		    detach(shared->source, watched->q.rd, ID + 10) ||
+		    detach_all(other, 3))
+			return "not detached";
+	}
+	close(other);
+	return NULL;
+}
+
+/* What was read of a queue that does not watch all the time */
+struct visited {
+	long received;
+	long lost;
+	long gaps;
+	int is_saturated;
+	uint32_t next[NR_POSTERS];
+	uint64_t has_begun;
+};
+
+/* How many messages a poster posts before one number and from another on */
+static long posted_between(uint32_t poster, uint32_t from, uint32_t to)
+{
+	long posted = 0;
+
+	while (from < to) {
+		uint32_t block = from / BLOCK * BLOCK;
+		uint32_t end = block + post_from(poster, block).count;
+
+		if (from < end)
+			posted += (end < to ? end : to) - from;
+		from = block + BLOCK;
+	}
+	return posted;
+}
+
+/* Read once; returns what went wrong. */
+static const char *visit(struct visited *visited, int fd, size_t room)
+{
+	unsigned char buffer[4096], *at = buffer;
+	ssize_t bytes = read(fd, buffer, room);
+
+	for (; bytes > 0; bytes -= length_of(at), at += length_of(at)) {
+		uint32_t poster, number;
+
+		if (is_loss(at)) {
+			visited->lost += type_info_of(at);
+			visited->is_saturated |= type_info_of(at) == 0xffff;
+			continue;
+		}
+		visited->received++;
+		if (is_removal(at))
+			continue;
+		if (!is_right(at))
+			return "a message is wrong";
+		poster = poster_of(at);
+		number = number_of(at);
+		if (visited->has_begun >> poster & 1) {
+			if (number < visited->next[poster])
+				return "a message is out of order";
+			visited->gaps += posted_between(poster, visited->next[poster], number);
+		}
+		visited->has_begun |= 1ULL << poster;
+		visited->next[poster] = number + 1;
+	}
+	return NULL;
+}
+
+/* Read what is left, and see that all that was ever put into the queue has been read. */
+static const char *visit_the_rest(struct visited *visited, int fd)
+{
+	int tries;
+
+	/* A post may be under way, and a watch that it does not know of be gone. */
+	for (tries = 0; tries < 1000; tries++) {
+		long delivered, lost;
+		const char *failed = visit(visited, fd, 4096);
+
+		if (failed)
+			return failed;
+		delivered = fdinfo_number(fd, "delivered");
+		lost = fdinfo_number(fd, "lost");
+		if (visited->received == delivered &&
+		    (visited->lost == lost || (visited->is_saturated && visited->lost < lost)))
+			return visited->gaps <= lost ? NULL : "a loss was not counted";
+		if (tries > 100)
+			usleep(10000);
+	}
+	fprintf(stderr, "# received %ld of %ld, lost %ld of %ld\n", visited->received,
+		fdinfo_number(fd, "delivered"), visited->lost,
+		fdinfo_number(fd, "lost"));
+	return "not all was read";
+}
+
+/* Queues that come and go, among those that stay */
+static const char *run_queues(void *arg)
+{
+	unsigned int seed = getpid();
+
+	*(atomic_int *)arg = getpid();
+	while (!shared->stop) {
+		struct visited visited = { 0 };
+		const char *failed = NULL;
 		struct queue q;
-		char path[32];
 		int again;
 
 		if (open_queue(&q, O_NONBLOCK))
 			return "no queue";
-		if (rand_r(&seed) % 2 && attach(source, q.rd, ID, 1))
+		if (rand_r(&seed) % 2 && attach(shared->source, q.rd, ID, TAG))
 			return "no watch before the size";
 		if (rand_r(&seed) % 8 && set_size(&q, 1 + rand_r(&seed) % 100))
 			return "no size";
-		attach(source, q.rd, ID, 1);
-		attach(source, q.rd, ID + 1 + rand_r(&seed) % 3, 1);
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", q.rd);
-		again = open(path, O_RDONLY | O_NONBLOCK);
-		while (rand_r(&seed) % 4)
-			if (read(q.rd, buffer, rand_r(&seed) % 4096) == -1)
-				sched_yield();
-		if (rand_r(&seed) % 2)
-			detach(source, q.rd, ID);
+		attach(shared->source, q.rd, ID, TAG);
+		attach(shared->source, q.rd, ID + 1 + rand_r(&seed) % 3, 1);
+		again = reopen(getpid(), q.rd, O_RDONLY);
+		if (again == -1)
+			return "not reopened";
+		while (!failed && rand_r(&seed) % 8)
+			failed = visit(&visited, q.rd, 1 + rand_r(&seed) % 4096);
+		if (!failed && rand_r(&seed) % 2) {
+			if (detach(shared->source, q.rd, ID))
+				return "not detached";
+			failed = visit_the_rest(&visited, again);
+		}
+		if (failed)
+			return failed;
 		if (rand_r(&seed) % 2) {
 			close(q.rd);
 			close(q.wr);
@@ -174,26 +460,44 @@ static void *run_queues(void *arg)
 			close(q.wr);
 			close(q.rd);
 		}
-		if (again == -1)
-			return "not reopened";
-		if (read(again, buffer, sizeof(buffer)) == -1 && errno != EAGAIN)
-			return "the reopened queue cannot be read";
+		failed = visit(&visited, again, 4096);
+		if (failed)
+			return failed;
 		close(again);
 	}
 	return NULL;
 }
 
-/* Objects that come and go, with a queue that outlives them and one that may not */
-static void *run_objects(void *arg)
+/* Somebody who opens and closes what others have open, while they close it */
+static const char *run_strangers(void *arg)
 {
-	unsigned int seed = (uintptr_t)&seed >> 4;
+	unsigned int seed = getpid();
+
+	(void)arg;
+	while (!shared->stop) {
+		pid_t pid = shared->pids[rand_r(&seed) % NR_QUEUES];
+		int mode = rand_r(&seed) % 2 ? O_RDONLY : O_WRONLY, bytes;
+		int fd = reopen(pid, shared->source + rand_r(&seed) % 10, mode);
+
+		if (fd == -1)
+			continue;
+		ioctl(fd, FIONREAD, &bytes);
+		close(fd);
+	}
+	return NULL;
+}
+
+/* Objects that come and go, with a queue that outlives them and one that may not */
+static const char *run_objects(void *arg)
+{
+	unsigned int seed = getpid();
 	unsigned char buffer[4096];
 	struct queue outlives;
 
 	(void)arg;
 	if (open_queue(&outlives, O_NONBLOCK) || set_size(&outlives, 64))
 		return "no queue";
-	while (!stop) {
+	while (!shared->stop) {
 		int source = open_source(), i;
 		struct queue q;
 
@@ -219,13 +523,11 @@ static void *run_objects(void *arg)
 		while (read(outlives.rd, buffer, sizeof(buffer)) > 0)
 			;
 	}
-	close(outlives.rd);
-	close(outlives.wr);
 	return NULL;
 }
 
 /* Keys that are watched, revoked and collected */
-static void *run_keys(void *arg)
+static const char *run_keys(void *arg)
 {
 	unsigned char buffer[4096];
 	struct queue q;
@@ -233,7 +535,7 @@ static void *run_keys(void *arg)
 	(void)arg;
 	if (open_queue(&q, O_NONBLOCK) || set_size(&q, 64))
 		return "no queue";
-	while (!stop) {
+	while (!shared->stop) {
 		key_serial_t key = add_key("user", "racing", "x", 1,
 					   KEY_SPEC_PROCESS_KEYRING);
 
@@ -252,96 +554,108 @@ static void *run_keys(void *arg)
 		while (read(q.rd, buffer, sizeof(buffer)) > 0)
 			;
 	}
-	close(q.rd);
-	close(q.wr);
 	return NULL;
 }
 
-static int start_watching(struct watched *watched, int source)
+static int start_watching(struct watched *watched)
 {
 	return open_queue(&watched->q, 0) || set_size(&watched->q, 64) ||
-	       attach(source, watched->q.rd, ID, TAG);
-}
-
-static long accounted_for(struct watched *watched)
-{
-	return atomic_load(&watched->received) + atomic_load(&watched->lost);
+	       attach(shared->source, watched->q.rd, ID, TAG);
 }
 
 FIXTURE(race) { };
-FIXTURE_SETUP(race) { }
+
+FIXTURE_SETUP(race)
+{
+	/* A detached watch counts until its grace period is over. */
+	struct rlimit many = { .rlim_cur = 1 << 20, .rlim_max = 1 << 20 };
+
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &many));
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, shared);
+	shared->source = open_source();
+	if (shared->source == -1)
+		SKIP(return, "no /dev/watch_source: load watch_source.ko");
+}
+
 FIXTURE_TEARDOWN(race) { }
 
-TEST_F_TIMEOUT(race, beyond_mainline_everything_at_once, 200)
+TEST_F_TIMEOUT(race, beyond_mainline_everything_at_once, 300)
 {
-	static struct watched all, filtered = { .has_filter = 1 };
-	struct poster posters[NR_POSTERS] = { 0 };
+	static const loop reader_loops[NR_READERS] = {
+		run_reader, run_poll_reader, run_epoll_reader,
+	};
+	struct watched *all = &shared->all, *filtered = &shared->filtered;
 	const char *given = getenv("SECONDS");
-	pthread_t poster_threads[NR_POSTERS], readers[2 * NR_READERS], others[5];
+	pid_t posters[NR_POSTERS], readers[2 * NR_READERS], others[6 + NR_QUEUES];
 	struct {
 		struct watch_notification_filter head;
 		struct watch_notification_type_filter rule;
 	} wanted = { .head.nr_filters = 1, .rule.type = WANTED };
-	/* A detached watch counts until its grace period is over. */
-	struct rlimit many = { .rlim_cur = 1 << 20, .rlim_max = 1 << 20 };
-	long posted[2] = { 0 };
-	int i, source = open_source();
-	void *failed;
+	uint32_t names[NR_POSTERS];
+	int i, nr_others = 0;
+	long posted;
 
-	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &many));
-	if (source == -1)
-		SKIP(return, "no /dev/watch_source: load watch_source.ko");
-	ASSERT_EQ(0, start_watching(&all, source));
-	ASSERT_EQ(0, start_watching(&filtered, source));
+	filtered->has_filter = 1;
+	ASSERT_EQ(0, start_watching(all));
+	ASSERT_EQ(0, start_watching(filtered));
 	memset(wanted.rule.subtype_filter, 0xff, 32);
-	ASSERT_EQ(0, ioctl(filtered.q.rd, IOC_WATCH_QUEUE_SET_FILTER, &wanted));
+	ASSERT_EQ(0, ioctl(filtered->q.rd, IOC_WATCH_QUEUE_SET_FILTER, &wanted));
 
 	for (i = 0; i < NR_READERS; i++) {
-		ASSERT_EQ(0, pthread_create(&readers[2 * i], NULL, run_reader, &all));
-		ASSERT_EQ(0, pthread_create(&readers[2 * i + 1], NULL, run_reader,
-					    &filtered));
+		readers[2 * i] = start(reader_loops[i], all);
+		readers[2 * i + 1] = start(reader_loops[i], filtered);
 	}
-	ASSERT_EQ(0, pthread_create(&others[0], NULL, run_filters, &filtered));
-	ASSERT_EQ(0, pthread_create(&others[1], NULL, run_queues, &source));
-	ASSERT_EQ(0, pthread_create(&others[2], NULL, run_queues, &source));
-	ASSERT_EQ(0, pthread_create(&others[3], NULL, run_objects, NULL));
-	ASSERT_EQ(0, pthread_create(&others[4], NULL, run_keys, NULL));
+	others[nr_others++] = start(run_filters, filtered);
+	others[nr_others++] = start(run_watches, all);
+	for (i = 0; i < NR_QUEUES; i++)
+		others[nr_others++] = start(run_queues, &shared->pids[i]);
+	others[nr_others++] = start(run_strangers, NULL);
+	others[nr_others++] = start(run_objects, NULL);
+	others[nr_others++] = start(run_keys, NULL);
 	for (i = 0; i < NR_POSTERS; i++) {
-		posters[i] = (struct poster){
-			.source = source, .name = i, .context = i,
-		};
-		ASSERT_EQ(0, pthread_create(&poster_threads[i], NULL, run_poster,
-					    &posters[i]));
+		names[i] = i;
+		posters[i] = start(run_poster, &names[i]);
 	}
 
 	sleep(given ? atoi(given) : 4);
-	stop = 1;
-	for (i = 0; i < NR_POSTERS; i++) {
-		ASSERT_EQ(0, pthread_join(poster_threads[i], &failed));
-		EXPECT_STREQ("", failed ? failed : "");
-		posted[0] += posters[i].posted[0];
-		posted[1] += posters[i].posted[1];
-	}
-	for (i = 0; i < 5; i++) {
-		ASSERT_EQ(0, pthread_join(others[i], &failed));
-		EXPECT_STREQ("", failed ? failed : "");
-	}
+	shared->stop = 1;
+	for (i = 0; i < NR_POSTERS; i++)
+		EXPECT_TRUE(has_succeeded(posters[i]));
+	for (i = 0; i < nr_others; i++)
+		EXPECT_TRUE(has_succeeded(others[i]));
 	/* The readers go when they have read everything. */
-	close(all.q.wr);
-	close(filtered.q.wr);
-	for (i = 0; i < 2 * NR_READERS; i++) {
-		ASSERT_EQ(0, pthread_join(readers[i], &failed));
-		EXPECT_STREQ("", failed ? failed : "");
-	}
+	close(all->q.wr);
+	close(filtered->q.wr);
+	for (i = 0; i < 2 * NR_READERS; i++)
+		EXPECT_TRUE(has_succeeded(readers[i]));
 
-	TH_LOG("%ld posted, %ld received, %ld lost", posted[0] + posted[1],
-	       atomic_load(&all.received), atomic_load(&all.lost));
-	EXPECT_EQ(posted[0] + posted[1], accounted_for(&all));
-	EXPECT_EQ(posted[0], accounted_for(&filtered));
-	EXPECT_EQ(0, atomic_load(&all.wrong));
-	EXPECT_EQ(0, atomic_load(&filtered.wrong));
-	EXPECT_LT(0, atomic_load(&all.received));
-	close(source);
+	posted = shared->wanted + shared->unwanted + shared->removed;
+	TH_LOG("%ld posted, %ld received, %ld lost", posted,
+	       atomic_load(&all->received), atomic_load(&all->lost));
+	TH_LOG("%ld past the filter, %ld received, %ld lost",
+	       atomic_load(&shared->wanted), atomic_load(&filtered->received),
+	       atomic_load(&filtered->lost));
+	EXPECT_EQ(posted, accounted_for(all));
+	EXPECT_EQ(atomic_load(&shared->wanted), accounted_for(filtered));
+	EXPECT_EQ(0, atomic_load(&all->wrong));
+	EXPECT_EQ(0, atomic_load(&all->twice));
+	EXPECT_EQ(0, atomic_load(&filtered->wrong));
+	EXPECT_EQ(0, atomic_load(&filtered->twice));
+	EXPECT_LT(0, atomic_load(&all->received));
+	EXPECT_LT(0, atomic_load(&filtered->received));
+
+	/* The kernel has counted, too. */
+	EXPECT_EQ(posted, fdinfo_number(all->q.rd, "posted"));
+	EXPECT_EQ(0, fdinfo_number(all->q.rd, "filtered"));
+	EXPECT_EQ(atomic_load(&all->lost), fdinfo_number(all->q.rd, "lost"));
+	EXPECT_EQ(atomic_load(&shared->unwanted),
+		  fdinfo_number(filtered->q.rd, "filtered"));
+	EXPECT_EQ(atomic_load(&filtered->lost),
+		  fdinfo_number(filtered->q.rd, "lost"));
+	EXPECT_EQ(atomic_load(&filtered->received),
+		  fdinfo_number(filtered->q.rd, "delivered"));
 }
 
 TEST_HARNESS_MAIN
