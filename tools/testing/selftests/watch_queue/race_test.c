@@ -9,8 +9,8 @@
  * never in user mode at the same time.
  */
 
-#include "fdinfo.h"
 #include "source.h"
+#include "fdinfo.h"
 
 #include <poll.h>
 #include <sched.h>
