@@ -44,6 +44,7 @@ placed_files() {
 		include/watch_queue.h include/linux/watch_queue.h
 		include/trace/events/watch_queue.h include/trace/events/watch_queue.h
 		uapi/watch_queue.h include/uapi/linux/watch_queue.h
+		rust/kernel/watch_queue.rs rust/kernel/watch_queue.rs
 	EOT
 }
 

@@ -1,0 +1,731 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sources of notifications.
+//!
+//! A source tells userspace what happens to objects of its own.  It keeps a [`WatchList`] in each
+//! object that can be watched, attaches notification pipes to the list when userspace asks for it,
+//! and posts a [`Notification`] for each event.  Each pipe that watches gets a copy.
+//!
+//! C header: [`include/linux/watch_queue.h`](srctree/include/linux/watch_queue.h)
+//!
+//! Reference: <https://docs.kernel.org/core-api/watch_queue.html>
+//!
+//! # Examples
+//!
+//! ```
+//! use core::mem::offset_of;
+//! use kernel::{
+//!     new_watch_list,
+//!     watch_queue::{
+//!         Cause,
+//!         Header,
+//!         Notification,
+//!         WatchList, //
+//!     }, //
+//! };
+//!
+//! /// What happens to a door.
+//! enum DoorEvent {
+//!     Opened = 0,
+//!     Closed = 1,
+//! }
+//!
+//! impl From<DoorEvent> for u8 {
+//!     fn from(event: DoorEvent) -> u8 {
+//!         event as u8
+//!     }
+//! }
+//!
+//! /// What userspace reads.
+//! #[repr(C)]
+//! #[derive(IntoBytes)]
+//! struct DoorNotification {
+//!     header: Header<Self>,
+//!     times_opened: u64,
+//! }
+//!
+//! impl Notification for DoorNotification {
+//!     const TYPE: u32 = 0xffff02;
+//!     type Subtype = DoorEvent;
+//!     const HEADER: usize = offset_of!(Self, header);
+//! }
+//!
+//! /// What can be watched.
+//! #[pin_data]
+//! struct Door {
+//!     number: u64,
+//!     #[pin]
+//!     watches: WatchList,
+//! }
+//!
+//! let door = KBox::pin_init(
+//!     pin_init!(Door {
+//!         number: 12,
+//!         watches <- new_watch_list!(),
+//!     }),
+//!     GFP_KERNEL,
+//! )?;
+//!
+//! // Userspace asked for the door to be watched, but what it gave is no notification pipe.
+//! assert_eq!(door.watches.add_watch(-1, door.number, 7), Err(EINVAL));
+//!
+//! // Nobody watches, so this is over at once.
+//! door.watches.post_notification(
+//!     door.number,
+//!     Cause::CurrentTask,
+//!     DoorNotification {
+//!         header: Header::new(DoorEvent::Opened),
+//!         times_opened: 1,
+//!     },
+//! );
+//!
+//! // Whoever does watch is told that the door is gone.
+//! drop(door);
+//! # let _ = DoorEvent::Closed;
+//! # Ok::<(), Error>(())
+//! ```
+
+use crate::{
+    bindings,
+    cred::Credential,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        LockClassKey, //
+    },
+    types::Opaque, //
+};
+use core::{
+    marker::PhantomData,
+    ops::RangeInclusive,
+    ptr::NonNull, //
+};
+use pin_init::init_zeroed;
+
+/// The sizes that a message can have, in bytes.
+pub const MESSAGE_SIZES: RangeInclusive<usize> =
+    size_of::<bindings::watch_notification>()..=bindings::WATCH_INFO_LENGTH as usize;
+
+/// What every message begins with: `struct watch_notification`.
+///
+/// `M` is the message.
+#[repr(transparent)]
+#[derive(IntoBytes)]
+pub struct Header<M> {
+    /// Type and subtype; size, tag and type-specific bits.
+    words: [u32; 2],
+    message: PhantomData<M>,
+}
+
+impl<M: Notification> Header<M> {
+    /// Makes the header of a message about an event of the kind `subtype`.
+    #[inline]
+    pub fn new(subtype: M::Subtype) -> Self {
+        const_assert!(
+            M::TYPE < 1 << 24,
+            "the type of a notification is below 2^24"
+        );
+        let subtype = u32::from(subtype.into());
+        // C has two bit-fields here.
+        let word = if cfg!(target_endian = "little") {
+            M::TYPE | subtype << 24
+        } else {
+            M::TYPE << 8 | subtype
+        };
+        Self {
+            words: [word, 0],
+            message: PhantomData,
+        }
+    }
+
+    /// Sets the bits of the header that mean what the type of the message says they do,
+    /// `WATCH_INFO_TYPE_INFO`.  Filters can ask for them.
+    #[inline]
+    pub fn with_type_info(mut self, bits: u16) -> Self {
+        self.words[1] = u32::from(bits) << bindings::WATCH_INFO_TYPE_INFO__SHIFT;
+        self
+    }
+}
+
+/// A message: what userspace reads, byte for byte.
+///
+/// Its layout is part of the interface with userspace, so it is a `#[repr(C)]` structure.
+/// [`IntoBytes`] sees to it that it has no padding, which would leak what was in the kernel's
+/// memory before.  It has to be 8 to 127 bytes long and to begin with its header:
+///
+/// ```
+/// use core::mem::offset_of;
+/// use kernel::watch_queue::{
+///     Header,
+///     Notification, //
+/// };
+///
+/// #[repr(C)]
+/// #[derive(IntoBytes)]
+/// struct Measured {
+///     header: Header<Self>,
+///     millikelvin: u32,
+///     sensor: u32,
+/// }
+///
+/// impl Notification for Measured {
+///     const TYPE: u32 = 0xffff03;
+///     type Subtype = u8;
+///     const HEADER: usize = offset_of!(Self, header);
+/// }
+/// ```
+///
+/// All of that is checked at compile time, the size and where the header is when the message is
+/// posted.
+pub trait Notification: IntoBytes + Sized {
+    /// Which source the message is from, below 2^24: a `WATCH_TYPE_*` of
+    /// [`include/uapi/linux/watch_queue.h`](srctree/include/uapi/linux/watch_queue.h).
+    const TYPE: u32;
+
+    /// Which of the source's events the message is about.
+    ///
+    /// An enum, or [`u8`] if that is all there is to say.
+    type Subtype: Into<u8>;
+
+    /// Where in the message its header is, which is at the beginning: the [`offset_of!`] it.
+    ///
+    /// [`offset_of!`]: core::mem::offset_of
+    const HEADER: usize;
+}
+
+/// Who causes an event, by which security modules decide who may be told of it.
+#[derive(Clone, Copy)]
+pub enum Cause<'a> {
+    /// The current task.  Interrupts happen to any task: what they post has to have another cause.
+    CurrentTask,
+    /// Whoever has these credentials, such as the one who opened the device.
+    Credential(&'a Credential),
+}
+
+/// Bytes, aligned as a message is.
+#[repr(C, align(4))]
+struct Aligned<M>(M);
+
+/// The watches on an object, or on several that are told apart by their id.
+///
+/// Dropping a list removes its watches, and each watcher gets a removal notification without an
+/// id; to give one, use [`remove_all`](Self::remove_all) before.  A list can be dropped in any
+/// context except NMI.
+///
+/// See the [module](self) for an example.
+///
+/// # Invariants
+///
+/// The list is initialised.  Whoever uses it borrows it, except for the queues that watch: each is
+/// done with it when its watches have been removed.
+#[pin_data(PinnedDrop)]
+pub struct WatchList {
+    #[pin]
+    inner: Opaque<bindings::watch_list>,
+}
+
+// SAFETY: What is in the list is not bound to a thread.
+unsafe impl Send for WatchList {}
+// SAFETY: The list is walked under RCU, and changed with its lock held.
+unsafe impl Sync for WatchList {}
+
+/// Creates an initialiser for a [`WatchList`] of the current module, with a lock class of its own.
+// It is the caller's module that is meant.
+#[allow(clippy::crate_in_macro_def)]
+#[macro_export]
+macro_rules! new_watch_list {
+    () => {
+        $crate::watch_queue::WatchList::new(
+            <crate::LocalModule as $crate::ModuleMetadata>::NAME,
+            $crate::static_lock_class!(),
+        )
+    };
+}
+pub use new_watch_list;
+
+impl WatchList {
+    /// Creates an initialiser for a list without watches.
+    ///
+    /// Watchers see `source`, the name of the module, in their fdinfo.  Usually
+    /// [`new_watch_list!`] is what to use.
+    pub fn new(source: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
+        pin_init!(Self {
+            inner <- Opaque::ffi_init(move |list: *mut bindings::watch_list| {
+                // INVARIANT: This initialises the list, as `init_watch_list()` does.
+                // SAFETY: The list is valid for writes; what it and its lock are called, and the
+                // class of the lock, are static.
+                unsafe {
+                    list.write(bindings::watch_list::default());
+                    (*list).source = source.as_char_ptr();
+                    bindings::__spin_lock_init(
+                        &raw mut (*list).lock,
+                        c"WatchList".as_char_ptr(),
+                        key.as_ptr(),
+                    );
+                }
+            }),
+        })
+    }
+
+    /// Attaches the queue that is behind a file descriptor of the current task.
+    ///
+    /// From then on it gets what is posted for the object `id`, with `tag` in the header for
+    /// userspace to tell its watches apart.  The watch is the current task's: it counts for the
+    /// task's user, and security modules decide by the task's credentials what it may be told.
+    ///
+    /// Process context; may sleep.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if `fd` is not an open notification pipe
+    /// - `EBUSY` if its queue watches that object already
+    /// - `EAGAIN` if the user has as many watches as `RLIMIT_NOFILE` allows
+    /// - `ENOENT` if the queue is being closed
+    /// - `ENOMEM`
+    pub fn add_watch(&self, fd: i32, id: u64, tag: u8) -> Result {
+        let queue = QueueRef::from_fd(fd)?;
+        let watch = KBox::into_raw(KBox::init(
+            init_zeroed::<bindings::watch>(),
+            GFP_KERNEL_ACCOUNT,
+        )?);
+        // SAFETY: The watch was allocated with `kmalloc()` and zeroed, and `queue` is a reference.
+        let result = unsafe {
+            bindings::init_watch(watch, queue.as_ptr());
+            (*watch).id = id;
+            (*watch).info_id = u32::from(tag) << bindings::WATCH_INFO_ID__SHIFT;
+            // The list is initialised by the invariants, and it is not dropped as long as it is
+            // borrowed.
+            to_result(bindings::add_watch_to_object(watch, self.inner.get()))
+        };
+        if result.is_err() {
+            // SAFETY: It was not attached, so it still belongs to us.
+            drop(unsafe { KBox::from_raw(watch) });
+        }
+        result
+    }
+
+    /// Detaches the queue that is behind a file descriptor of the current task from the object
+    /// `id`.  It gets a removal notification.
+    ///
+    /// Process context.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if `fd` is not an open notification pipe
+    /// - `EBADSLT` if its queue does not watch that object
+    pub fn remove_watch(&self, fd: i32, id: u64) -> Result {
+        let queue = QueueRef::from_fd(fd)?;
+        // SAFETY: The list is initialised by the invariants, and `queue` is a reference.
+        to_result(unsafe {
+            bindings::remove_watch_from_object(self.inner.get(), queue.as_ptr(), id, false)
+        })
+    }
+
+    /// Detaches all queues, from all objects.  Each gets a removal notification that says `id`,
+    /// or a shorter one if that is 0.
+    ///
+    /// If queues are attached at the same time, they may or may not be detached.
+    ///
+    /// Any context except NMI.
+    pub fn remove_all(&self, id: u64) {
+        // That there was nothing to remove is not an error here.
+        //
+        // SAFETY: The list is initialised by the invariants.  A watch that is added meanwhile may
+        // stay on it; the list is not freed before `drop()`, when none can be added.
+        unsafe {
+            bindings::remove_watch_from_object(self.inner.get(), core::ptr::null_mut(), id, true)
+        };
+    }
+
+    /// Whether anybody watches any object of the list.
+    ///
+    /// Posting begins with that.  It is of use where a message is costly to make.
+    #[inline]
+    pub fn is_watched(&self) -> bool {
+        // SAFETY: The list is initialised by the invariants.  Writers use `rcu_assign_pointer()`.
+        let first = unsafe { Atomic::from_ptr(&raw mut (*self.inner.get()).watchers.first) };
+        !first.load(Relaxed).is_null()
+    }
+
+    /// Posts a message to all queues that watch the object `id`.
+    ///
+    /// The bits of its header that hold its size and the watch's tag are set here.  Never
+    /// allocates and never sleeps.  A queue without room for the message counts it as lost.  When
+    /// nobody watches, this is a load and a branch.
+    ///
+    /// Any context except NMI; with `CONFIG_PREEMPT_RT`, interrupt handlers only if they are
+    /// threaded, as readers are woken.
+    #[inline]
+    pub fn post_notification<M: Notification>(&self, id: u64, cause: Cause<'_>, message: M) {
+        const_assert!(M::HEADER == 0, "a notification begins with its header");
+        const_assert!(
+            size_of::<M>() >= *MESSAGE_SIZES.start() && size_of::<M>() <= *MESSAGE_SIZES.end(),
+            "a notification is 8 to 127 bytes long"
+        );
+        if self.is_watched() {
+            let mut message = Aligned(message);
+            // SAFETY: These are as many bytes, all of them initialised as `M` is `IntoBytes`, and
+            // 8 to 127, as has been checked.
+            unsafe { self.post(id, cause, (&raw mut message).cast(), size_of::<M>()) };
+        }
+    }
+
+    /// Posts a message that is known as bytes only, as [`post_notification`] does.
+    ///
+    /// It begins with a `struct watch_notification`, of which the bits that hold the size and the
+    /// tag are set here.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it is not 8 to 127 bytes long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::{
+    ///     new_watch_list,
+    ///     watch_queue::Cause, //
+    /// };
+    ///
+    /// let list = KBox::pin_init(new_watch_list!(), GFP_KERNEL)?;
+    /// let message = [0_u8; 128];
+    ///
+    /// assert!(list.post_bytes(1, Cause::CurrentTask, &message[..127]).is_ok());
+    /// assert_eq!(list.post_bytes(1, Cause::CurrentTask, &message), Err(EINVAL));
+    /// assert_eq!(list.post_bytes(1, Cause::CurrentTask, &message[..7]), Err(EINVAL));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// [`post_notification`]: Self::post_notification
+    #[inline]
+    pub fn post_bytes(&self, id: u64, cause: Cause<'_>, message: &[u8]) -> Result {
+        if !MESSAGE_SIZES.contains(&message.len()) {
+            return Err(EINVAL);
+        }
+        if self.is_watched() {
+            let mut copy = Aligned([0_u8; *MESSAGE_SIZES.end()]);
+            copy.0[..message.len()].copy_from_slice(message);
+            // SAFETY: These are at least as many bytes, all of them initialised, and 8 to 127, as
+            // has been checked.
+            unsafe { self.post(id, cause, (&raw mut copy).cast(), message.len()) };
+        }
+        Ok(())
+    }
+
+    /// Posts the message at `message`, and overwrites part of its header.
+    ///
+    /// # Safety
+    ///
+    /// `message` is valid for reads and writes of `size` initialised bytes, which are one of the
+    /// [`MESSAGE_SIZES`].
+    #[inline(never)]
+    unsafe fn post(
+        &self,
+        id: u64,
+        cause: Cause<'_>,
+        message: *mut bindings::watch_notification,
+        size: usize,
+    ) {
+        let cred = match cause {
+            // SAFETY: There always is a current task.
+            Cause::CurrentTask => unsafe { bindings::current_cred() },
+            Cause::Credential(cred) => cred.as_ptr(),
+        };
+        // SAFETY: The message is valid by the caller's promise, and now as long as it says.  The
+        // list is initialised by the invariants and stays so as long as it is borrowed.  The
+        // credentials are borrowed, or those of the current task, which does not change them here.
+        unsafe {
+            (*message).info = (*message).info & bindings::WATCH_INFO_TYPE_INFO | size as u32;
+            bindings::__post_watch_notification(self.inner.get(), message, cred, id);
+        }
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for WatchList {
+    fn drop(self: Pin<&mut Self>) {
+        // By the invariants, nobody uses the list after that: who posts or attaches borrows it, and
+        // the queues are done with it.  So there is no grace period to wait for, as there is for a
+        // list that posts find under RCU.
+        self.remove_all(0);
+    }
+}
+
+/// A reference to a queue.
+///
+/// # Invariants
+///
+/// The reference is owned.
+struct QueueRef(NonNull<bindings::watch_queue>);
+
+impl QueueRef {
+    fn from_fd(fd: i32) -> Result<Self> {
+        // SAFETY: This can be called with any number.
+        let queue = from_err_ptr(unsafe { bindings::get_watch_queue(fd) })?;
+        // INVARIANT: The reference was just taken.
+        NonNull::new(queue).map(Self).ok_or(EINVAL)
+    }
+
+    fn as_ptr(&self) -> *mut bindings::watch_queue {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for QueueRef {
+    fn drop(&mut self) {
+        // SAFETY: The reference is owned, by the invariants.
+        unsafe { bindings::put_watch_queue(self.0.as_ptr()) };
+    }
+}
+
+#[cfg(CONFIG_WATCH_QUEUE_KUNIT_TEST)]
+#[macros::kunit_tests(watch_queue_source)]
+mod tests {
+    use super::*;
+    use crate::{
+        fs::{
+            file::flags::O_NONBLOCK,
+            LocalFile, //
+        },
+        ioctl::_IO,
+        sync::aref::ARef, //
+    };
+    use core::mem::offset_of;
+
+    const ID: u64 = 77;
+    const TAG: u8 = 0x5a;
+
+    /// A notification pipe with room for 32 messages.
+    struct Pipe {
+        fds: [c_int; 2],
+        reader: ARef<LocalFile>,
+    }
+
+    impl Pipe {
+        fn new() -> Result<Self> {
+            let mut fds = [-1; 2];
+            let flags = bindings::O_NOTIFICATION_PIPE | O_NONBLOCK;
+            // SAFETY: There is room for two file descriptors.
+            to_result(unsafe { bindings::do_pipe_flags(fds.as_mut_ptr(), flags as c_int) })?;
+            let reader = LocalFile::fget(fds[0] as u32)?;
+            let pipe = Self { fds, reader };
+
+            let file = pipe.reader.as_ptr();
+            // SAFETY: The file is open, and has file operations.
+            let ioctl = unsafe { (*(*file).f_op).unlocked_ioctl }.ok_or(ENOTTY)?;
+            // SAFETY: This is what the function is for.
+            to_result(unsafe { ioctl(file, _IO(u32::from(b'W'), 0x60), 32) } as c_int)?;
+            Ok(pipe)
+        }
+
+        fn fd(&self) -> i32 {
+            self.fds[0]
+        }
+
+        /// Reads what there is, as bytes.
+        fn read<'a>(&self, buffer: &'a mut [u8]) -> &'a [u8] {
+            // SAFETY: The file is open, and the buffer is that large.
+            let bytes = unsafe {
+                bindings::kernel_read(
+                    self.reader.as_ptr(),
+                    buffer.as_mut_ptr().cast(),
+                    buffer.len(),
+                    core::ptr::null_mut(),
+                )
+            };
+            &buffer[..usize::try_from(bytes).unwrap_or(0)]
+        }
+    }
+
+    impl Drop for Pipe {
+        fn drop(&mut self) {
+            for fd in self.fds {
+                // SAFETY: This can be called with any number.
+                unsafe { bindings::close_fd(fd as c_uint) };
+            }
+        }
+    }
+
+    #[repr(C)]
+    #[derive(IntoBytes)]
+    struct Measured {
+        header: Header<Self>,
+        value: u64,
+    }
+
+    impl Notification for Measured {
+        const TYPE: u32 = 0x00ab_cdef;
+        type Subtype = u8;
+        const HEADER: usize = offset_of!(Self, header);
+    }
+
+    fn measured(value: u64) -> Measured {
+        Measured {
+            header: Header::new(0x42),
+            value,
+        }
+    }
+
+    /// The header of a message as it lies in memory.
+    fn header(kind: u32, subtype: u8, info: u32) -> [u8; 8] {
+        let mut raw = bindings::watch_notification::default();
+        raw.set_type(kind);
+        raw.set_subtype(u32::from(subtype));
+        raw.info = info;
+        // SAFETY: These are eight initialised bytes.
+        unsafe { core::mem::transmute(raw) }
+    }
+
+    fn new_list() -> Result<Pin<KBox<WatchList>>> {
+        KBox::pin_init(new_watch_list!(), GFP_KERNEL)
+    }
+
+    #[test]
+    fn a_queue_watches_an_object_once() -> Result {
+        let (list, pipe) = (new_list()?, Pipe::new()?);
+
+        assert!(!list.is_watched());
+        assert_eq!(list.remove_watch(pipe.fd(), ID), Err(EBADSLT));
+        list.add_watch(pipe.fd(), ID, TAG)?;
+        assert!(list.is_watched());
+        assert_eq!(list.add_watch(pipe.fd(), ID, TAG), Err(EBUSY));
+        list.add_watch(pipe.fd(), ID + 1, TAG)?;
+
+        list.remove_watch(pipe.fd(), ID)?;
+        assert_eq!(list.remove_watch(pipe.fd(), ID), Err(EBADSLT));
+        assert!(list.is_watched());
+        list.remove_watch(pipe.fd(), ID + 1)?;
+        assert!(!list.is_watched());
+        Ok(())
+    }
+
+    #[test]
+    fn only_notification_pipes_can_watch() -> Result {
+        let list = new_list()?;
+
+        for fd in [-1, i32::MIN, i32::MAX] {
+            assert_eq!(list.add_watch(fd, ID, TAG), Err(EINVAL));
+            assert_eq!(list.remove_watch(fd, ID), Err(EINVAL));
+        }
+        let mut fds = [-1; 2];
+        // SAFETY: There is room for two file descriptors.
+        to_result(unsafe { bindings::do_pipe_flags(fds.as_mut_ptr(), 0) })?;
+        assert_eq!(list.add_watch(fds[0], ID, TAG), Err(EINVAL));
+        for fd in fds {
+            // SAFETY: This can be called with any number.
+            unsafe { bindings::close_fd(fd as c_uint) };
+        }
+        assert!(!list.is_watched());
+        Ok(())
+    }
+
+    #[test]
+    fn a_message_is_read_as_it_was_posted() -> Result {
+        let (list, pipe) = (new_list()?, Pipe::new()?);
+        let mut buffer = [0; 64];
+
+        for tag in [0, 1, TAG, 255] {
+            list.add_watch(pipe.fd(), ID, tag)?;
+            list.post_notification(ID + 1, Cause::CurrentTask, measured(1));
+            assert_eq!(pipe.read(&mut buffer).len(), 0);
+
+            let message = measured(0x0123_4567_89ab_cdef);
+            list.post_notification(ID, Cause::CurrentTask, message);
+            let bytes = pipe.read(&mut buffer);
+            assert_eq!(bytes.len(), 16);
+            let info = 16 | u32::from(tag) << 8;
+            assert_eq!(bytes[..8], header(0x00ab_cdef, 0x42, info));
+            assert_eq!(bytes[8..], 0x0123_4567_89ab_cdef_u64.to_ne_bytes());
+
+            list.remove_watch(pipe.fd(), ID)?;
+            assert_eq!(pipe.read(&mut buffer).len(), 16);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn type_info_is_kept_and_the_rest_of_info_is_not_the_posters() -> Result {
+        let (list, pipe) = (new_list()?, Pipe::new()?);
+        let mut buffer = [0; 64];
+        let expected = header(0x00ab_cdef, 0x42, 0xfedc_0000 | u32::from(TAG) << 8 | 16);
+        list.add_watch(pipe.fd(), ID, TAG)?;
+
+        let mut message = measured(0);
+        message.header = message.header.with_type_info(0xfedc);
+        list.post_notification(ID, Cause::CurrentTask, message);
+        assert_eq!(pipe.read(&mut buffer)[..8], expected);
+
+        let mut message = [0; 16];
+        message[..8].copy_from_slice(&header(0x00ab_cdef, 0x42, 0xfedc_ffff));
+        list.post_bytes(ID, Cause::CurrentTask, &message)?;
+        assert_eq!(pipe.read(&mut buffer)[..8], expected);
+        Ok(())
+    }
+
+    #[test]
+    fn bytes_of_any_length_that_a_message_can_have_are_posted() -> Result {
+        let (list, pipe) = (new_list()?, Pipe::new()?);
+        let mut buffer = [0; 256];
+        let mut message = [0; 256];
+        for (i, byte) in message.iter_mut().enumerate() {
+            *byte = i as u8;
+        }
+        list.add_watch(pipe.fd(), ID, 0)?;
+
+        for size in 0..message.len() {
+            let posted = list.post_bytes(ID, Cause::CurrentTask, &message[..size]);
+            let bytes = pipe.read(&mut buffer);
+            if (8..=127).contains(&size) {
+                assert!(posted.is_ok());
+                assert_eq!(bytes.len(), size);
+                assert_eq!(bytes[8..], message[8..size]);
+            } else {
+                assert_eq!(posted, Err(EINVAL));
+                assert!(bytes.is_empty());
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn given_credentials_do_for_a_post() -> Result {
+        let (list, pipe) = (new_list()?, Pipe::new()?);
+        list.add_watch(pipe.fd(), ID, TAG)?;
+
+        let opener = Cause::Credential(pipe.reader.cred());
+        list.post_notification(ID, opener, measured(0));
+        assert_eq!(pipe.read(&mut [0; 64]).len(), 16);
+        Ok(())
+    }
+
+    #[test]
+    fn whoever_watches_is_told_of_the_end() -> Result {
+        let (list, pipe, other) = (new_list()?, Pipe::new()?, Pipe::new()?);
+        let mut buffer = [0; 64];
+        let info = u32::from(TAG) << 8;
+        list.add_watch(pipe.fd(), ID, TAG)?;
+        list.add_watch(other.fd(), ID, TAG)?;
+
+        list.remove_all(ID);
+        for pipe in [&pipe, &other] {
+            let bytes = pipe.read(&mut buffer);
+            assert_eq!(bytes[..8], header(0, 0, info | 16));
+            assert_eq!(bytes[8..], ID.to_ne_bytes());
+        }
+        assert!(!list.is_watched());
+        list.remove_all(ID);
+
+        list.add_watch(pipe.fd(), ID, TAG)?;
+        drop(list);
+        assert_eq!(pipe.read(&mut buffer), header(0, 0, info | 8));
+        assert!(pipe.read(&mut buffer).is_empty());
+        Ok(())
+    }
+}
