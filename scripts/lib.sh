@@ -45,6 +45,8 @@ placed_files() {
 		include/trace/events/watch_queue.h include/trace/events/watch_queue.h
 		uapi/watch_queue.h include/uapi/linux/watch_queue.h
 		rust/kernel/watch_queue.rs rust/kernel/watch_queue.rs
+		samples/rust/rust_watch_source.rs samples/rust/rust_watch_source.rs
+		samples/rust/watch_ticks.c samples/rust/watch_ticks.c
 	EOT
 }
 
