@@ -175,4 +175,37 @@ TEST_F(queue, sixteen_rules_are_allowed)
 	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, 100));
 }
 
+TEST_F(queue, filter_leaves_what_is_in_the_queue)
+{
+	struct filter filter = one_rule(NOTIFY_KEY_CLEARED);
+
+	ASSERT_EQ(0, touch(&self->q));
+	ASSERT_EQ(0, set_filter(&self->q, &filter));
+	ASSERT_EQ(0, touch(&self->q));
+	ASSERT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, 100));
+	EXPECT_TRUE(is_key_event(self->buffer, NOTIFY_KEY_SETATTR));
+}
+
+TEST_F(queue, what_is_rejected_is_not_lost)
+{
+	struct filter filter = one_rule(NOTIFY_KEY_CLEARED);
+
+	ASSERT_EQ(0, set_filter(&self->q, &filter));
+	ASSERT_EQ(0, touch_times(&self->q, 100));
+	ASSERT_EQ(0, keyctl_clear(self->q.ring));
+	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, 100));
+	EXPECT_TRUE(is_key_event(self->buffer, NOTIFY_KEY_CLEARED));
+	EXPECT_FAILS(EAGAIN, read(self->q.rd, self->buffer, 100));
+}
+
+TEST_F(queue, type_beyond_24_bits_matches_nothing)
+{
+	struct filter filter = one_rule(NOTIFY_KEY_SETATTR);
+
+	filter.rules[0].type = 1 << 24 | WATCH_TYPE_KEY_NOTIFY;
+	ASSERT_EQ(0, set_filter(&self->q, &filter));
+	ASSERT_EQ(0, touch(&self->q));
+	EXPECT_FAILS(EAGAIN, read(self->q.rd, self->buffer, 100));
+}
+
 TEST_HARNESS_MAIN

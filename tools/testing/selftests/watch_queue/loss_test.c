@@ -123,4 +123,14 @@ TEST(beyond_mainline_loss_before_set_size_is_told)
 	EXPECT_TRUE(is_key_event(buffer + HEADER, NOTIFY_KEY_SETATTR));
 }
 
+TEST_F(queue, a_loss_has_no_tag)
+{
+	ASSERT_EQ(0, touch_times(&self->q, 37));
+	ASSERT_EQ(32 * KEY_NOTE,
+		  read(self->q.rd, self->buffer, 32 * KEY_NOTE));
+	ASSERT_EQ(HEADER, read(self->q.rd, self->buffer, HEADER));
+	ASSERT_TRUE(is_loss(self->buffer));
+	EXPECT_EQ(0, tag_of(self->buffer));
+}
+
 TEST_HARNESS_MAIN

@@ -238,4 +238,13 @@ TEST(bad_pointer_for_the_descriptors_makes_no_pipe)
 	close(after);
 }
 
+TEST(files_that_are_no_pipes_do_not_know_the_ioctls)
+{
+	int file = memfd_create("file", 0);
+
+	ASSERT_NE(-1, file);
+	EXPECT_FAILS(ENOTTY, ioctl(file, IOC_WATCH_QUEUE_SET_SIZE, 32));
+	EXPECT_FAILS(ENOTTY, ioctl(file, IOC_WATCH_QUEUE_SET_FILTER, NULL));
+}
+
 TEST_HARNESS_MAIN

@@ -214,4 +214,14 @@ TEST_F(limits, beyond_mainline_size_is_limited_by_pipe_max_size)
 	EXPECT_EQ(1 << 20, fcntl(q.rd, F_GETPIPE_SZ));
 }
 
+TEST(beyond_mainline_size_beyond_all_memory)
+{
+	struct queue q;
+
+	ASSERT_EQ(0, open_queue(&q, 0));
+	EXPECT_FAILS(ENOMEM, set_size(&q, 1 << 24));
+	EXPECT_FAILS(EINVAL, set_size(&q, (1 << 24) + 1));
+	EXPECT_EQ(0, set_size(&q, 32));
+}
+
 TEST_HARNESS_MAIN

@@ -202,4 +202,72 @@ TEST_F(queue, watches_are_limited_per_user)
 	EXPECT_EQ(EAGAIN, WEXITSTATUS(status));
 }
 
+static key_serial_t new_key(const char *name)
+{
+	return add_key("user", name, "x", 1, KEY_SPEC_SESSION_KEYRING);
+}
+
+TEST_F(queue, watching_a_key_needs_permission_to_view_it)
+{
+	key_serial_t key = new_key("hidden");
+
+	ASSERT_NE(-1, key);
+	ASSERT_EQ(0, keyctl_setperm(key, KEY_POS_ALL & ~KEY_POS_VIEW));
+	EXPECT_FAILS(EACCES, keyctl_watch_key(key, self->q.rd, TAG));
+	ASSERT_EQ(0, keyctl_setperm(key, KEY_POS_ALL));
+	EXPECT_EQ(0, keyctl_watch_key(key, self->q.rd, TAG));
+}
+
+TEST_F(queue, keys_that_are_not_there_cannot_be_watched)
+{
+	key_serial_t key = new_key("gone");
+
+	EXPECT_FAILS(ENOKEY, keyctl_watch_key(0x7fffffff, self->q.rd, TAG));
+	ASSERT_NE(-1, key);
+	ASSERT_EQ(0, keyctl_revoke(key));
+	EXPECT_FAILS(EKEYREVOKED, keyctl_watch_key(key, self->q.rd, TAG));
+	key = new_key("old");
+	ASSERT_NE(-1, key);
+	ASSERT_EQ(0, keyctl_set_timeout(key, 1));
+	sleep(2);
+	EXPECT_FAILS(EKEYEXPIRED, keyctl_watch_key(key, self->q.rd, TAG));
+}
+
+/* The one message that is in the queue; its subtype, or -1 */
+static int told_of(const struct queue *queue, key_serial_t key)
+{
+	struct key_notification n[2];
+
+	if (read(queue->rd, n, sizeof(n)) != KEY_NOTE ||
+	    n[0].key_id != (uint32_t)key || n[0].aux != 0)
+		return -1;
+	return is_key_event(n, subtype_of(n)) ? subtype_of(n) : -1;
+}
+
+TEST_F(queue, changes_of_a_key_are_told)
+{
+	key_serial_t key = new_key("key"), other = new_key("other");
+	const struct queue *q = &self->q;
+
+	ASSERT_NE(-1, key);
+	ASSERT_NE(-1, other);
+	ASSERT_EQ(0, keyctl_watch_key(key, q->rd, TAG));
+	ASSERT_EQ(0, keyctl_watch_key(other, q->rd, TAG));
+
+	ASSERT_EQ(0, keyctl_update(key, "y", 1));
+	EXPECT_EQ(NOTIFY_KEY_UPDATED, told_of(q, key));
+	ASSERT_EQ(0, keyctl_setperm(key, KEY_POS_ALL));
+	EXPECT_EQ(NOTIFY_KEY_SETATTR, told_of(q, key));
+	ASSERT_EQ(0, keyctl_chown(key, -1, getgid()));
+	EXPECT_EQ(NOTIFY_KEY_SETATTR, told_of(q, key));
+	ASSERT_EQ(0, keyctl_set_timeout(key, 1000));
+	EXPECT_EQ(NOTIFY_KEY_SETATTR, told_of(q, key));
+	ASSERT_EQ(0, keyctl_revoke(key));
+	EXPECT_EQ(NOTIFY_KEY_REVOKED, told_of(q, key));
+	ASSERT_EQ(0, keyctl_invalidate(other));
+	EXPECT_EQ(NOTIFY_KEY_INVALIDATED, told_of(q, other));
+	ASSERT_EQ(0, keyctl_clear(q->ring));
+	EXPECT_EQ(NOTIFY_KEY_CLEARED, told_of(q, q->ring));
+}
+
 TEST_HARNESS_MAIN
