@@ -47,6 +47,8 @@ placed_files() {
 		rust/kernel/watch_queue.rs rust/kernel/watch_queue.rs
 		samples/rust/rust_watch_source.rs samples/rust/rust_watch_source.rs
 		samples/rust/watch_ticks.c samples/rust/watch_ticks.c
+		Documentation/core-api/watch_queue.rst Documentation/core-api/watch_queue.rst
+		Documentation/core-api/watch_queue-history.rst Documentation/core-api/watch_queue-history.rst
 	EOT
 }
 
