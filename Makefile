@@ -23,6 +23,8 @@ help:
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
 	@echo 'make fuzz                   fuzz filters and the ring for a minute'
 	@echo 'make check                  formatting, lints, checkpatch, documentation'
+	@echo 'make patches [DIR=DIR]      write the project as a series of patches for Linux'
+	@echo 'make test-patches           apply that, and build after each patch'
 	@echo 'make kernel                 build the kernel only'
 	@echo 'make install KDIR=DIR       wire the project into your own Linux 7.3 tree'
 	@echo 'make uninstall KDIR=DIR     take it out again'
@@ -79,6 +81,14 @@ fuzz:
 PHONY += check
 check:
 	@scripts/check
+
+PHONY += patches
+patches:
+	@scripts/patches $(DIR)
+
+PHONY += test-patches
+test-patches: kernel
+	@scripts/test-patches --build
 
 PHONY += print-image print-objtree print-srctree print-makeflags
 print-image:

@@ -52,9 +52,10 @@ placed_files() {
 	EOT
 }
 
-# The files that the series in patches/ touches
+# The files that patches touch; all in patches/, if none are named
 touched_files() {
-	sed -n 's,^\(---\|+++\) [ab]/\([^\t]*\).*,\2,p' "$top"/patches/*.patch | sort -u
+	[ "$#" -gt 0 ] || set -- "$top"/patches/*.patch
+	sed -n 's,^\(---\|+++\) [ab]/\([^\t]*\).*,\2,p' "$@" | sort -u
 }
 
 # patched_copies PRISTINE DIR: what the series makes of the files it touches

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What went wrong in the C implementation over the years, each named after the
- * fix.  Documentation/watch_queue-history.rst says what became of it.
+ * fix.  Documentation/core-api/watch_queue-history.rst says what became of it.
  */
 
 #include "source.h"
