@@ -28,6 +28,22 @@ TEST_F(source, every_length_arrives_as_it_was_posted)
 	}
 }
 
+TEST_F(source, messages_of_odd_lengths_lie_one_behind_the_other)
+{
+	static const int lengths[] = { 9, 11, 127, 8, 13 };
+	unsigned char *at = self->buffer;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(lengths); i++)
+		ASSERT_EQ(0, post_some(self->fd, 1, i, lengths[i], 1));
+	ASSERT_EQ(168, read(self->q.rd, self->buffer, 256));
+	for (i = 0; i < ARRAY_SIZE(lengths); i++) {
+		EXPECT_EQ(lengths[i], length_of(at));
+		EXPECT_EQ((int)i, subtype_of(at));
+		at += lengths[i];
+	}
+}
+
 TEST_F(source, any_24_bit_type_arrives_without_a_filter)
 {
 	static const int types[] = { 0, 1, 2, 5, 255, 256, 65536, 0xffffff };
