@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Events: messages whose type is known.
+//!
+//! To add a type, write a module with an implementation of [`Source`], and name it in the list at
+//! the end of this file.
+
+use std::{fmt, str::FromStr};
+
+use crate::{key::KeyEvent, meta::MetaEvent, Message};
+
+/// Which source a message is from: `enum watch_notification_type`.
+///
+/// Messages have room for 24 bits of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Type(u32);
+
+impl Type {
+    /// The queue itself.
+    pub const META: Self = Self(0);
+
+    /// Keys and keyrings.
+    pub const KEY: Self = Self(1);
+
+    /// The largest type that a message can have.
+    pub const MAX: Self = Self(0x00ff_ffff);
+
+    /// The type of this number, known or not.
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The number of the type.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// What the type is called, if it is known.
+    pub fn name(self) -> Option<&'static str> {
+        SOURCES
+            .iter()
+            .find(|source| source.0 == self)
+            .map(|source| source.1)
+    }
+
+    /// What its events are called, by subtype; empty if the type is not known.
+    pub fn subtypes(self) -> &'static [&'static str] {
+        SOURCES
+            .iter()
+            .find(|source| source.0 == self)
+            .map_or(&[], |source| source.2)
+    }
+}
+
+/// The name of the type, or `type=` and its number.
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.pad(name),
+            None => f.pad(&format!("type={}", self.0)),
+        }
+    }
+}
+
+impl FromStr for Type {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(source) = SOURCES.iter().find(|source| source.1 == text) {
+            return Ok(source.0);
+        }
+        let known = || SOURCES.map(|source| source.1).join(", ");
+        let number = text
+            .strip_prefix("type=")
+            .ok_or_else(|| format!("no type '{text}'; there are {} and type=NUMBER", known()))?;
+        parse_number(number)
+            .map(Self)
+            .filter(|&kind| kind <= Self::MAX)
+            .ok_or_else(|| format!("'{number}' is not a number of 24 bits"))
+    }
+}
+
+/// A number as C writes it, decimal or hexadecimal.
+pub(crate) fn parse_number(text: &str) -> Option<u32> {
+    u32::try_from(parse_long(text)?).ok()
+}
+
+/// A number as C writes it, decimal or hexadecimal.
+pub(crate) fn parse_long(text: &str) -> Option<u64> {
+    let (digits, radix) = match text.strip_prefix("0x") {
+        Some(digits) => (digits, 16),
+        None => (text, 10),
+    };
+    // from_str_radix() takes a sign.
+    let first = digits.chars().next()?;
+    first
+        .is_digit(radix)
+        .then(|| u64::from_str_radix(digits, radix).ok())?
+}
+
+/// What all events of one type have in common.
+///
+/// `Display` says in plain words what happened, for one who knows the type and the subtype.
+pub(crate) trait Source: Sized + fmt::Display {
+    const TYPE: Type;
+
+    /// What the type is called.
+    const NAME: &'static str;
+
+    /// What the events are called, by subtype.
+    const SUBTYPES: &'static [&'static str];
+
+    /// Takes apart a message of this type; `None` if it is not as this source posts them.
+    fn parse(message: Message<'_>) -> Option<Self>;
+}
+
+macro_rules! sources {
+    ($($(#[$doc:meta])* $variant:ident($event:ty),)*) => {
+        /// What a message says.
+        ///
+        /// `Display` says it in plain words.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+        #[cfg_attr(feature = "serde", serde(tag = "type", rename_all = "lowercase"))]
+        #[non_exhaustive]
+        pub enum Event<'a> {
+            $($(#[$doc])* $variant($event),)*
+            /// A message that this library knows too little of.
+            Unknown(Message<'a>),
+        }
+
+        impl<'a> Event<'a> {
+            pub(crate) fn new(message: Message<'a>) -> Self {
+                let known = match message.kind() {
+                    $(<$event as Source>::TYPE => Source::parse(message).map(Self::$variant),)*
+                    _ => None,
+                };
+                known.unwrap_or(Self::Unknown(message))
+            }
+        }
+
+        impl fmt::Display for Event<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$variant(event) => event.fmt(f),)*
+                    Self::Unknown(message) => message.fmt(f),
+                }
+            }
+        }
+
+        /// Type, name and names of the subtypes.
+        const SOURCES: [(Type, &str, &[&str]); [$(stringify!($variant)),*].len()] = [$((
+            <$event as Source>::TYPE,
+            <$event as Source>::NAME,
+            <$event as Source>::SUBTYPES,
+        )),*];
+    };
+}
+
+sources! {
+    /// Something happened to the queue itself.
+    Meta(MetaEvent),
+    /// Something happened to a key.
+    Key(KeyEvent),
+}

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Keys: how they are named, and what happens to them.
+
+use std::{ffi::CString, fmt, io, num::NonZeroU32, str::FromStr};
+
+use crate::{
+    event::Source,
+    message::{u32_at, MIN_MESSAGE},
+    sys, Message, Type,
+};
+
+/// A key or keyring, by serial number, or one of the keyrings that every process has.
+///
+/// ```
+/// use watch_queue::Key;
+///
+/// assert_eq!(Key::SESSION_KEYRING.to_string(), "-3");
+/// assert_eq!(Key::from_serial(0x2b4d5f01).serial(), 726490881);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
+pub struct Key(i32);
+
+impl Key {
+    /// The calling thread's keyring, `@t`.
+    pub const THREAD_KEYRING: Self = Self(-1);
+
+    /// The calling process's keyring, `@p`.
+    pub const PROCESS_KEYRING: Self = Self(-2);
+
+    /// The session keyring, `@s`.
+    pub const SESSION_KEYRING: Self = Self(-3);
+
+    /// The user's keyring, `@u`.
+    pub const USER_KEYRING: Self = Self(-4);
+
+    /// The user's default session keyring, `@us`.
+    pub const USER_SESSION_KEYRING: Self = Self(-5);
+
+    /// The group's keyring, `@g`, for which kernels have a number only.
+    pub const GROUP_KEYRING: Self = Self(-6);
+
+    /// The key that authorises the instantiation of another, `@a`.
+    pub const REQKEY_AUTH_KEY: Self = Self(-7);
+
+    /// The key with this serial number.  Negative ones are as `linux/keyctl.h` numbers them.
+    pub const fn from_serial(serial: i32) -> Self {
+        Self(serial)
+    }
+
+    /// The serial number.
+    pub const fn serial(self) -> i32 {
+        self.0
+    }
+
+    /// The serial number of this key, in place of a special one that means another key to each
+    /// process.
+    ///
+    /// # Errors
+    ///
+    /// `ENOKEY` if there is no such key; the others of `KEYCTL_GET_KEYRING_ID`.
+    pub fn resolve(self) -> io::Result<Self> {
+        if self.0 < 0 {
+            sys::keyring_id(self)
+        } else {
+            Ok(self)
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How people name a key: as they do to `keyctl(1)`.
+///
+/// | | |
+/// |---|---|
+/// | `726490881`, `0x2b4d5f01` | by serial number |
+/// | `@t` `@p` `@s` `@u` `@us` `@g` `@a` | keyring of the thread, process, session, user, user session or group; authorisation key |
+/// | `%:NAME` | a keyring, by its name |
+/// | `%TYPE:DESCRIPTION` | a key, by its description |
+///
+/// ```
+/// use watch_queue::{Key, KeyName};
+///
+/// assert_eq!("@s".parse(), Ok(KeyName::Key(Key::SESSION_KEYRING)));
+/// assert!("@x".parse::<KeyName>().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyName {
+    /// A key that needs no search.
+    Key(Key),
+    /// A key that has to be searched for.
+    Search {
+        /// Its type, such as `keyring` or `user`.
+        kind: String,
+        /// Its description.
+        description: String,
+    },
+}
+
+/// What was given is not the name of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadKeyName(String);
+
+impl fmt::Display for BadKeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.0;
+        write!(
+            f,
+            "'{name}' is no key: say a serial number, @t, @p, @s, @u, @us, @g, @a, %:NAME or \
+             %TYPE:DESCRIPTION"
+        )
+    }
+}
+
+impl std::error::Error for BadKeyName {}
+
+impl FromStr for KeyName {
+    type Err = BadKeyName;
+
+    fn from_str(name: &str) -> Result<Self, BadKeyName> {
+        let bad = || BadKeyName(name.to_owned());
+        if let Some(search) = name.strip_prefix('%') {
+            let (kind, description) = search.split_once(':').ok_or_else(bad)?;
+            if description.is_empty() || name.contains('\0') {
+                return Err(bad());
+            }
+            return Ok(Self::Search {
+                kind: if kind.is_empty() { "keyring" } else { kind }.to_owned(),
+                description: description.to_owned(),
+            });
+        }
+        Ok(Self::Key(match name {
+            "@t" => Key::THREAD_KEYRING,
+            "@p" => Key::PROCESS_KEYRING,
+            "@s" => Key::SESSION_KEYRING,
+            "@u" => Key::USER_KEYRING,
+            "@us" => Key::USER_SESSION_KEYRING,
+            "@g" => Key::GROUP_KEYRING,
+            "@a" => Key::REQKEY_AUTH_KEY,
+            _ => crate::event::parse_number(name)
+                .and_then(|serial| i32::try_from(serial).ok())
+                .filter(|&serial| serial > 0)
+                .map(Key::from_serial)
+                .ok_or_else(bad)?,
+        }))
+    }
+}
+
+impl KeyName {
+    /// The serial number of the key.
+    ///
+    /// A search goes through the keyrings of the process, and then through all keys that it may
+    /// view, as `/proc/keys` lists them.
+    ///
+    /// # Errors
+    ///
+    /// `ENOKEY` if there is no such key; the others of [`Key::resolve`].
+    pub fn find(&self) -> io::Result<Key> {
+        let (kind, description) = match self {
+            Self::Key(key) => return key.resolve(),
+            Self::Search { kind, description } => (kind.as_str(), description.as_str()),
+        };
+        sys::request_key(&CString::new(kind)?, &CString::new(description)?).or_else(|error| {
+            let listed = std::fs::read("/proc/keys").unwrap_or_default();
+            String::from_utf8_lossy(&listed)
+                .lines()
+                .find_map(|line| listed_key(line, kind, description))
+                .ok_or(error)
+        })
+    }
+}
+
+/// The key of one line of `/proc/keys`, if it is one of this type and description and in use.
+///
+/// Behind the description may be a colon and what its type has to say of the key.
+fn listed_key(line: &str, kind: &str, description: &str) -> Option<Key> {
+    let mut rest = line;
+    let mut column = || {
+        let (column, after) = rest.trim_start().split_once(' ')?;
+        rest = after;
+        Some(column)
+    };
+    let serial = i32::from_str_radix(column()?, 16).ok()?;
+    let flags = column()?;
+    let [_usage, _timeout, _permissions, _uid, _gid, its_kind] = [
+        column()?,
+        column()?,
+        column()?,
+        column()?,
+        column()?,
+        column()?,
+    ];
+    let after = rest.trim_start().strip_prefix(description)?;
+    let is_it = its_kind == kind && (after.is_empty() || after.starts_with(':'));
+    // Instantiated, and neither revoked, dead, negative nor invalidated.
+    let in_use = flags.starts_with('I') && !flags.contains(['R', 'D', 'N', 'i']);
+    (is_it && in_use).then_some(Key::from_serial(serial))
+}
+
+/// Something that happened to a key: `WATCH_TYPE_KEY_NOTIFY`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct KeyEvent {
+    /// The key that is watched.
+    pub key: Key,
+    /// What happened to it.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub change: KeyChange,
+}
+
+/// What can happen to a key: `enum key_notification_subtype`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(tag = "event", rename_all = "lowercase"))]
+#[non_exhaustive]
+pub enum KeyChange {
+    /// It was given its payload, or was refused one.
+    Instantiated {
+        /// The errno that those get who ask for the key, if it was refused.
+        error: Option<NonZeroU32>,
+    },
+    /// Its payload was replaced.
+    Updated,
+    /// A key was linked into this keyring.
+    Linked {
+        /// Which.
+        member: Key,
+    },
+    /// A key was unlinked from this keyring.
+    Unlinked {
+        /// Which.
+        member: Key,
+    },
+    /// All keys were unlinked from this keyring.
+    Cleared,
+    /// It was revoked.
+    Revoked,
+    /// It was invalidated.
+    Invalidated,
+    /// Its owner, group, permissions, timeout or restriction was set.
+    SetAttr,
+}
+
+impl Source for KeyEvent {
+    const TYPE: Type = Type::KEY;
+    const NAME: &'static str = "key";
+    const SUBTYPES: &'static [&'static str] = &[
+        "instantiated",
+        "updated",
+        "linked",
+        "unlinked",
+        "cleared",
+        "revoked",
+        "invalidated",
+        "setattr",
+    ];
+
+    fn parse(message: Message<'_>) -> Option<Self> {
+        let key = |offset| Some(Key::from_serial(u32_at(message.bytes(), offset)? as i32));
+        let (watched, aux) = (key(MIN_MESSAGE)?, key(MIN_MESSAGE + 4)?);
+        let change = match message.subtype() {
+            0 => KeyChange::Instantiated {
+                error: NonZeroU32::new(aux.serial().unsigned_abs()),
+            },
+            1 => KeyChange::Updated,
+            2 => KeyChange::Linked { member: aux },
+            3 => KeyChange::Unlinked { member: aux },
+            4 => KeyChange::Cleared,
+            5 => KeyChange::Revoked,
+            6 => KeyChange::Invalidated,
+            7 => KeyChange::SetAttr,
+            _ => return None,
+        };
+        Some(Self {
+            key: watched,
+            change,
+        })
+    }
+}
+
+impl fmt::Display for KeyEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.key;
+        match self.change {
+            KeyChange::Linked { member } => write!(f, "{member} into {key}"),
+            KeyChange::Unlinked { member } => write!(f, "{member} from {key}"),
+            KeyChange::Instantiated { error: Some(errno) } => {
+                let error = io::Error::from_raw_os_error(errno.get() as i32);
+                write!(f, "{key} negatively: {error}")
+            }
+            _ => write!(f, "{key}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn proc_keys_is_read_as_keyctl_does() {
+        let find = |line, kind, description| listed_key(line, kind, description).map(Key::serial);
+        let ring = "0b7a1c2d I--Q---     4 perm 3f030000  1000 65534 keyring   _ses: 1/4";
+        assert_eq!(find(ring, "keyring", "_ses"), Some(0x0b7a1c2d));
+        assert_eq!(find(ring, "keyring", "_se"), None);
+        assert_eq!(find(ring, "user", "_ses"), None);
+        let key = "2b4d5f01 I------     1   3d 1f3f0000     0     0 user      a: song: 32";
+        assert_eq!(find(key, "user", "a: song"), Some(0x2b4d5f01));
+        assert_eq!(find(key, "user", "a"), Some(0x2b4d5f01));
+        let revoked = "2b4d5f01 IR-----     1 perm 1f3f0000     0     0 user      song: 5";
+        assert_eq!(find(revoked, "user", "song"), None);
+        let bare = "2b4d5f01 I------     1 perm 1f3f0000     0     0 logon     a:b";
+        assert_eq!(find(bare, "logon", "a:b"), Some(0x2b4d5f01));
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_of_proc_keys_is_taken(line: String, kind: String, description: String) {
+            listed_key(&line, &kind, &description);
+        }
+    }
+}

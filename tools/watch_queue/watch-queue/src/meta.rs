@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a queue says of itself.
+
+use std::fmt;
+
+use crate::{
+    event::Source,
+    message::{u64_at, MIN_MESSAGE},
+    Message, Type,
+};
+
+/// Something that happened to the queue itself: `WATCH_TYPE_META`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(tag = "event", rename_all = "lowercase"))]
+#[non_exhaustive]
+pub enum MetaEvent {
+    /// A watch was removed: by hand, or because what it watched is gone.  The message's
+    /// [`tag`](Message::tag) says which.
+    ///
+    /// It comes whatever the filter is.
+    Removal {
+        /// What was watched, by its source's numbering; for a key its serial number.  `None` in
+        /// the short form of the message.
+        id: Option<u64>,
+    },
+    /// Messages were lost here, for want of room.
+    ///
+    /// It comes whatever the filter is, is from no watch, and takes no room in the queue.
+    Loss {
+        /// How many.
+        lost: Lost,
+    },
+}
+
+/// How many messages were lost.
+///
+/// As JSON it is a number, or null if that is unknown; 65535 stands for that many or more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// At least one; mainline kernels do not count.
+    Unknown,
+    /// This many.
+    Exactly(u16),
+    /// 65535 or more.
+    TooMany,
+}
+
+impl Lost {
+    /// The least number that it can be.
+    pub fn at_least(self) -> u16 {
+        match self {
+            Self::Unknown => 1,
+            Self::Exactly(count) => count,
+            Self::TooMany => u16::MAX,
+        }
+    }
+}
+
+impl Source for MetaEvent {
+    const TYPE: Type = Type::META;
+    const NAME: &'static str = "meta";
+    const SUBTYPES: &'static [&'static str] = &["removal", "loss"];
+
+    fn parse(message: Message<'_>) -> Option<Self> {
+        match message.subtype() {
+            0 => Some(Self::Removal {
+                id: u64_at(message.bytes(), MIN_MESSAGE),
+            }),
+            1 => Some(Self::Loss {
+                lost: match message.type_info() {
+                    0 => Lost::Unknown,
+                    u16::MAX => Lost::TooMany,
+                    count => Lost::Exactly(count),
+                },
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for MetaEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Removal { id: Some(id) } => write!(f, "{id} is not watched any more"),
+            Self::Removal { id: None } => write!(f, "not watched any more"),
+            Self::Loss { lost } => match lost {
+                Lost::Unknown => write!(f, "messages were lost here, it is not known how many"),
+                Lost::Exactly(1) => write!(f, "1 message was lost here"),
+                Lost::Exactly(count) => write!(f, "{count} messages were lost here"),
+                Lost::TooMany => write!(f, "{} messages or more were lost here", u16::MAX),
+            },
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Lost {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Unknown => serializer.serialize_none(),
+            known => serializer.serialize_u16(known.at_least()),
+        }
+    }
+}

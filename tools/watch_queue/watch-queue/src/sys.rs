@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The system calls, and with them all that is `unsafe`.
+
+#![allow(unsafe_code)]
+
+use rustix::{
+    fs::OFlags,
+    ioctl::{ioctl, opcode, IntegerSetter, Opcode},
+    pipe::{pipe_with, PipeFlags},
+};
+use std::{
+    ffi::{c_int, c_long, CStr},
+    io,
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    ptr,
+};
+
+use crate::Key;
+
+/// `O_NOTIFICATION_PIPE` of `linux/watch_queue.h`.
+const NOTIFICATION_PIPE: PipeFlags = PipeFlags::from_bits_retain(OFlags::EXCL.bits());
+
+/// `IOC_WATCH_QUEUE_SET_SIZE`.
+const SET_SIZE: Opcode = opcode::none(b'W', 0x60);
+
+/// `IOC_WATCH_QUEUE_SET_FILTER`.
+const SET_FILTER: Opcode = opcode::none(b'W', 0x61);
+
+/// `KEYCTL_WATCH_KEY` of `linux/keyctl.h`.
+const KEYCTL_WATCH_KEY: c_int = 32;
+
+/// The read end and the write end of a new notification pipe.
+pub(crate) fn notification_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(pipe_with(NOTIFICATION_PIPE | PipeFlags::CLOEXEC)?)
+}
+
+pub(crate) fn set_size(queue: BorrowedFd<'_>, messages: usize) -> io::Result<()> {
+    // SAFETY: The argument of this ioctl is a number, which the kernel checks.
+    let arg = unsafe { IntegerSetter::<SET_SIZE>::new_usize(messages) };
+    // SAFETY: As above.
+    Ok(unsafe { ioctl(queue, arg) }?)
+}
+
+/// A `struct watch_notification_filter`, as words: `nr_filters`, `__reserved`, and
+/// `nr_filters` times [`RULE_WORDS`](crate::filter::RULE_WORDS) of them.
+pub(crate) struct RawFilter<'a>(&'a [u32]);
+
+impl<'a> RawFilter<'a> {
+    /// Checks that there are as many words as the first one promises to the kernel.
+    pub(crate) fn new(words: &'a [u32]) -> Option<Self> {
+        let &[rules, _reserved, ref rest @ ..] = words else {
+            return None;
+        };
+        let promised = crate::filter::RULE_WORDS.checked_mul(usize::try_from(rules).ok()?)?;
+        (rest.len() == promised).then_some(Self(words))
+    }
+}
+
+/// Installs a filter, or removes it.
+pub(crate) fn set_filter(queue: BorrowedFd<'_>, filter: Option<RawFilter<'_>>) -> io::Result<()> {
+    let words = filter.map_or(ptr::null(), |filter| filter.0.as_ptr());
+    // SAFETY: The argument of this ioctl is a pointer.
+    let arg = unsafe { IntegerSetter::<SET_FILTER>::new_pointer(words.cast_mut().cast()) };
+    // SAFETY: The kernel reads what is there, by `RawFilter`, and keeps no pointer to it.
+    Ok(unsafe { ioctl(queue, arg) }?)
+}
+
+/// Makes an error of the -1 that a system call returns.
+fn check(result: c_long) -> io::Result<c_long> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// Makes a key of what `keyctl()` or `request_key()` returned.
+fn check_key(result: c_long) -> io::Result<Key> {
+    let serial = i32::try_from(check(result)?).map_err(io::Error::other)?;
+    Ok(Key::from_serial(serial))
+}
+
+/// `keyctl_watch_key()`; without a tag the watch is removed.
+pub(crate) fn watch_key(key: Key, queue: BorrowedFd<'_>, tag: Option<u8>) -> io::Result<()> {
+    let tag = tag.map_or(-1, c_int::from);
+    let (serial, fd) = (key.serial(), queue.as_raw_fd());
+    // SAFETY: This operation takes numbers.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_WATCH_KEY, serial, fd, tag) })?;
+    Ok(())
+}
+
+/// `keyctl_get_keyring_ID()`, which makes the keyring if need be.
+pub(crate) fn keyring_id(key: Key) -> io::Result<Key> {
+    let (op, serial, create) = (libc::KEYCTL_GET_KEYRING_ID, key.serial(), 1 as c_int);
+    // SAFETY: This operation takes numbers.
+    check_key(unsafe { libc::syscall(libc::SYS_keyctl, op, serial, create) })
+}
+
+/// `request_key()` that asks nobody in userspace.
+pub(crate) fn request_key(kind: &CStr, description: &CStr) -> io::Result<Key> {
+    let (kind, description) = (kind.as_ptr(), description.as_ptr());
+    let (callout, destination) = (ptr::null::<u8>(), 0 as c_int);
+    // SAFETY: Both are strings, and no callout is allowed to be NULL.
+    check_key(unsafe {
+        libc::syscall(
+            libc::SYS_request_key,
+            kind,
+            description,
+            callout,
+            destination,
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RawFilter;
+
+    #[test]
+    fn raw_filter_is_as_long_as_it_says() {
+        let rules = |nr: u32, words: usize| {
+            let mut raw = vec![nr, 0];
+            raw.resize(2 + words, 0);
+            RawFilter::new(&raw).is_some()
+        };
+        assert!(rules(1, 11) && rules(2, 22));
+        assert!(!rules(1, 10) && !rules(2, 11) && !rules(u32::MAX, 11));
+        assert!(RawFilter::new(&[]).is_none());
+    }
+}
