@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What can be told before there is a queue.  The rest is tested in a guest, by
+//! `wqmon_test.sh` of the kselftests.
+
+use std::process::{Command, Output};
+
+fn wqmon(args: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_wqmon"))
+        .args(args)
+        .output()
+        .unwrap();
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn a_wrong_command_line_is_refused_with_the_reason() {
+    for (args, reason) in [
+        (&[][..], "required"),
+        (&["@x"], "'@x' is no key"),
+        (
+            &["--filter", "kez", "@s"],
+            "no type 'kez'; there are meta, key",
+        ),
+        (
+            &["--filter", "key:linkd", "@s"],
+            "no subtype 'linkd'; there are instantiated",
+        ),
+        (&["--count", "0", "@s"], "0 is not in"),
+        (&["--timeout", "soon", "@s"], "not a number"),
+    ] {
+        let (code, stderr) = wqmon(args);
+        assert_eq!(code, Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains(reason), "{args:?}: {stderr}");
+    }
+}
+
+/// This may be a kernel with queues, or one without.
+#[test]
+fn a_kernel_without_queues_is_told_of() {
+    let (code, stderr) = wqmon(&["--timeout", "0", "@s"]);
+    match code {
+        Some(0) => {}
+        code => {
+            assert_eq!(code, Some(3), "{stderr}");
+            let said = "wqmon: this kernel has no notification";
+            assert!(
+                stderr.starts_with(said) && stderr.lines().count() == 1,
+                "{stderr}"
+            );
+        }
+    }
+}
