@@ -55,7 +55,9 @@ run: guest
 	@TIMEOUT=120 $(boot) demo
 
 PHONY += shell
-shell: guest
+shell: kernel
+	@tools=$$(scripts/tools) && scripts/make-initramfs \
+		"$$($(lib) eval 'echo $$trees/$(VARIANT)/guest.cpio.gz')" "" $$tools
 	@$(boot) sh
 
 PHONY += test

@@ -37,6 +37,11 @@ struct Watched {
     gone: bool,
 }
 
+/// The place in the list of what has this tag; none for messages that are from no watch.
+fn index_of(tag: u8) -> Option<usize> {
+    usize::from(tag).checked_sub(1)
+}
+
 /// Why there is nothing more to print.
 #[derive(PartialEq)]
 enum End {
@@ -120,14 +125,13 @@ impl Monitor<'_> {
                 break;
             }
             let message = message.map_err(Failure::new)?;
-            let index = usize::from(message.tag()).checked_sub(1);
+            let index = index_of(message.tag());
             let mut watched = index.and_then(|index| self.watched.get_mut(index));
-            let event = message.event();
-            self.output.event(
-                watched.as_ref().map(|watched| watched.name.as_str()),
-                &message,
-            )?;
-            if let (Event::Meta(MetaEvent::Removal { .. }), Some(watched)) = (event, &mut watched) {
+            let name = watched.as_ref().map(|watched| watched.name.as_str());
+            self.output.event(name, &message)?;
+            if let (Event::Meta(MetaEvent::Removal { .. }), Some(watched)) =
+                (message.event(), &mut watched)
+            {
                 watched.gone = true;
             }
             self.count = self.count.map(|count| count - 1);
@@ -253,7 +257,9 @@ fn run(cli: Cli) -> Result<u8, Failure> {
     let deadline = cli.timeout.map(|timeout| Instant::now() + timeout);
     let end = monitor.run(&signals, deadline)?;
     if cli.stats {
-        monitor.output.stats(&queue.stats()?)?;
+        let watched = |tag| monitor.watched.get(index_of(tag)?);
+        let name = |tag| watched(tag).map_or("?", |watched| &watched.name);
+        monitor.output.stats(&queue.stats()?, name)?;
     }
     Ok(match end {
         End::Count | End::Signal => cli::EXIT_SUCCESS,

@@ -52,7 +52,12 @@ impl<W: Write> Output<W> {
         writeln!(self.to, "{watch:<width$}  {kind:<5} {name:<13} {event}")
     }
 
-    pub(crate) fn stats(&mut self, stats: &Stats) -> io::Result<()> {
+    /// Prints what the queue did; `name` is what the watch with a tag is of.
+    pub(crate) fn stats<'a>(
+        &mut self,
+        stats: &Stats,
+        name: impl Fn(u8) -> &'a str,
+    ) -> io::Result<()> {
         if self.json {
             self.line(&StatsLine { stats })?;
             return self.flush();
@@ -74,12 +79,11 @@ impl<W: Write> Output<W> {
         for rule in &stats.rules {
             writeln!(self.to, "filter {rule}")?;
         }
-        for watch in &stats.watches {
-            writeln!(
-                self.to,
-                "watch {} {} tag {}",
-                watch.source, watch.id, watch.tag
-            )?;
+        let mut watches: Vec<_> = stats.watches.iter().collect();
+        watches.sort_by_key(|watch| watch.tag);
+        for watch in watches {
+            let (source, id) = (&watch.source, watch.id);
+            writeln!(self.to, "watch {}: {source} {id}", name(watch.tag))?;
         }
         self.flush()
     }
