@@ -21,6 +21,7 @@ help:
 	@echo 'make test-c                 run the same kselftests on the C implementation'
 	@echo 'make test-um                run all tests in user-mode Linux, where races are of real CPUs'
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
+	@echo 'make bench                  measure what it costs against the C implementation'
 	@echo 'make fuzz                   fuzz filters and the ring for a minute'
 	@echo 'make check                  formatting, lints, checkpatch, documentation'
 	@echo 'make patches [DIR=DIR]      write the project as a series of patches for Linux'
@@ -75,6 +76,10 @@ test-um:
 PHONY += test-debug
 test-debug:
 	@scripts/run-tests debug
+
+PHONY += bench
+bench:
+	@scripts/bench
 
 PHONY += fuzz
 fuzz:

@@ -72,3 +72,15 @@ patched_copies() {
 		}
 	done
 }
+
+# count_instructions VARIANT LOG PROGRAM[,ARGUMENT]...: run benchmarks where guest
+# time counts instructions, so that they say the same each time
+count_instructions() {
+	local variant=$1 log=$2
+	shift 2
+	# To calibrate the timer of the local APIC, the kernel would wait for what
+	# are two hundred million instructions.
+	CPUS=1 QEMU_ARGS="-icount shift=0,sleep=off" LOG=$log \
+		"$top/scripts/boot" "$(image_of "$variant")" \
+		"$trees/$variant/tests.cpio.gz" "bench $*" nolapic_timer
+}

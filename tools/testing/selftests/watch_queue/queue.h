@@ -9,26 +9,8 @@
 #ifndef WATCH_QUEUE_TEST_QUEUE_H
 #define WATCH_QUEUE_TEST_QUEUE_H
 
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <keyutils.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
-
-/* This and the C library's fcntl.h both define struct flock. */
-#define _LINUX_FCNTL_H
-#include <linux/watch_queue.h>
-
+#include "open_queue.h"
 #include "../kselftest_harness.h"
-
-#ifndef O_NOTIFICATION_PIPE
-#error "The kernel's headers are missing: run `make headers` first"
-#endif
 
 /* The size of a message about a key, and that of a loss or short removal */
 #define KEY_NOTE	((ssize_t)sizeof(struct key_notification))
@@ -36,12 +18,6 @@
 
 /* The tag of the fixture's watch */
 #define TAG		0x5a
-
-struct queue {
-	int rd;
-	int wr;
-	key_serial_t ring;
-};
 
 /* A pointer to nothing, of which the compiler does not know that */
 static inline void *nowhere(void)
@@ -56,22 +32,6 @@ static inline void *nowhere(void)
 		EXPECT_EQ(-1, (long)(call));				\
 		EXPECT_EQ(error, errno);				\
 	} while (0)
-
-static inline int open_queue(struct queue *queue, int flags)
-{
-	int fds[2];
-
-	if (pipe2(fds, O_NOTIFICATION_PIPE | flags) == -1)
-		return -1;
-	queue->rd = fds[0];
-	queue->wr = fds[1];
-	return 0;
-}
-
-static inline int set_size(const struct queue *queue, unsigned long nr_notes)
-{
-	return ioctl(queue->rd, IOC_WATCH_QUEUE_SET_SIZE, nr_notes);
-}
 
 /* A keyring of its own in a session of its own, so that tests do not meet. */
 static inline key_serial_t new_ring(void)

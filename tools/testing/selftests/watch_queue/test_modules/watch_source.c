@@ -5,7 +5,6 @@
 #include <linux/cred.h>
 #include <linux/fs.h>
 #include <linux/hrtimer.h>
-#include <linux/ktime.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -15,6 +14,7 @@
 #include <linux/watch_queue.h>
 
 #include "../watch_source.h"
+#include "timed.h"
 
 /* An open file: an object that can be watched */
 struct source {
@@ -62,19 +62,23 @@ static void number_message(struct posting *posting, u32 number)
 static void post_all(struct posting *posting)
 {
 	struct watch_source_post *args = posting->args;
-	ktime_t start = ktime_get();
-	u32 i;
+	struct watch_list *wlist = posting->source->wlist;
+	struct watch_notification *n = &posting->n.watch;
+	const struct cred *cred = posting->cred;
+	u32 number = args->number;
+	u64 id = args->id;
 
-	for (i = 0; i < args->count; i++) {
-		if (args->numbered)
-			number_message(posting, args->number + i);
-		posting->n.watch.info = (args->info & ~WATCH_INFO_LENGTH) |
-					args->length;
-		post_watch_notification(posting->source->wlist,
-					&posting->n.watch, posting->cred,
-					args->id);
-	}
-	args->elapsed = ktime_to_ns(ktime_sub(ktime_get(), start));
+	n->info = (args->info & ~WATCH_INFO_LENGTH) | args->length;
+	if (args->numbered)
+		args->elapsed = timed(args->count, ({
+			number_message(posting, number++);
+			post_watch_notification(wlist, n, cred, id);
+		}));
+	else
+		/* A post changes nothing in a message but the watch's tag. */
+		args->elapsed = timed(args->count, ({
+			post_watch_notification(wlist, n, cred, id);
+		}));
 }
 
 static enum hrtimer_restart post_from_timer(struct hrtimer *timer)
