@@ -143,7 +143,7 @@ static double watchers_batch(int nr)
 	return each;
 }
 
-static double create_batch(int size __attribute__((unused)))
+static double create_batch(int size __maybe_unused)
 {
 	long start = now(), end;
 	struct queue q;
@@ -336,7 +336,7 @@ int main(int argc, char **argv)
 	source = open_device("/dev/watch_source");
 	queue = new_queue(SIZE);
 	attach(source, queue.rd, ID);
-	for (i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(operations); i++)
 		if (is_wanted(&operations[i], argc - 1, argv + 1))
 			measure(&operations[i]);
 	return 0;

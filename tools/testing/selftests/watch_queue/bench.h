@@ -10,6 +10,7 @@
 
 #include "open_queue.h"
 #include "watch_source.h"
+#include "../kselftest.h"
 
 #include <time.h>
 

@@ -16,7 +16,7 @@
 
 #define POSTS		256
 #define MESSAGES	WATCH_FLOOR_MESSAGES
-#define RING_BYTES	(1 << 17)
+#define RING_BYTES	131072
 #define RELAY_FILE	"/sys/kernel/debug/watch_relay0"
 
 static int device, instead, relay, sock;
@@ -218,7 +218,7 @@ static int load_bpf(int map, int length)
 		*at++ = (struct bpf_insn)INSN(BPF_ST | BPF_MEM | BPF_DW,
 					      BPF_REG_10, 0, offset, 0);
 	memcpy(at, loop, sizeof(loop));
-	at += sizeof(loop) / sizeof(loop[0]);
+	at += ARRAY_SIZE(loop);
 
 	attr.prog_type = BPF_PROG_TYPE_SYSCALL;
 	attr.prog_flags = BPF_F_SLEEPABLE;
@@ -245,7 +245,8 @@ static struct bpf_ring open_bpf(int length)
 	if (ring.program == -1)
 		die("BPF_PROG_LOAD");
 	/* The data is mapped twice in a row, so that no message is cut. */
-	ring.consumer = mmap(NULL, page, access, MAP_SHARED, ring.map, 0);
+	ring.consumer = mmap(NULL, page, access, MAP_SHARED | MAP_POPULATE,
+			     ring.map, 0);
 	base = mmap(NULL, page + 2 * RING_BYTES, PROT_READ,
 		    MAP_SHARED | MAP_POPULATE, ring.map, page);
 	if (ring.consumer == MAP_FAILED || base == MAP_FAILED)
@@ -296,7 +297,7 @@ static double bpf_drain_batch(int length)
 	end = __atomic_load_n(ring.producer, __ATOMIC_ACQUIRE);
 	while (at != end) {
 		const char *record = ring.data + (at & (RING_BYTES - 1));
-		uint32_t head = __atomic_load_n((uint32_t *)record,
+		__u32 head = __atomic_load_n((__u32 *)record,
 						__ATOMIC_ACQUIRE);
 
 		if (head & BPF_RINGBUF_BUSY_BIT)
@@ -375,7 +376,7 @@ int main(void)
 	size_t i;
 
 	device = open_device("/dev/watch_floor");
-	for (i = 0; i < sizeof(floors) / sizeof(floors[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(floors); i++)
 		measure(&floors[i]);
 
 	/* The kernel may have been built without them. */
@@ -383,7 +384,7 @@ int main(void)
 	if (instead == -1)
 		return 0;
 	open_alternatives();
-	for (i = 0; i < sizeof(alternatives) / sizeof(alternatives[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(alternatives); i++)
 		measure(&alternatives[i]);
 	return 0;
 }

@@ -26,7 +26,7 @@ static void run_on(int cpu)
 	sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
-static void *run_reader(void *arg __attribute__((unused)))
+static void *run_reader(void *arg __maybe_unused)
 {
 	char buffer[128];
 

@@ -31,17 +31,32 @@ static struct usage usage(void)
 	struct usage u = {};
 	char line[512];
 	FILE *file;
+	int fd;
 
-	/* What is freed after a grace period is to be gone. */
-	usleep(200000);
+	/* Have each CPU say what it counted. */
+	fd = open("/proc/sys/vm/stat_refresh", O_WRONLY);
+	if (fd == -1 || write(fd, "1", 1) != 1)
+		die("stat_refresh");
+	close(fd);
+
 	file = open_proc("/proc/meminfo");
 	while (fgets(line, sizeof(line), file)) {
 		double kilobytes;
 
 		if (sscanf(line, "MemFree: %lf", &kilobytes) == 1)
-			u.all = -1024 * kilobytes;
+			u.all -= 1024 * kilobytes;
 		else if (sscanf(line, "Slab: %lf", &kilobytes) == 1)
 			u.slab = 1024 * kilobytes;
+	}
+	fclose(file);
+
+	/* The pages that CPUs keep are as free. */
+	file = open_proc("/proc/zoneinfo");
+	while (fgets(line, sizeof(line), file)) {
+		long pages;
+
+		if (sscanf(line, " count: %ld", &pages) == 1)
+			u.all -= pages * sysconf(_SC_PAGESIZE);
 	}
 	fclose(file);
 
@@ -56,82 +71,63 @@ static struct usage usage(void)
 	return u;
 }
 
-static void say(const char *what, int size, const struct usage *before,
-		const struct usage *after)
+static void say(const char *what, int size, const struct usage *before)
 {
+	struct usage after = usage();
+
 	printf("%s %d\t%.0f\t%.0f\t%.0f\n", what, size,
-	       (after->all - before->all) / COUNT,
-	       (after->slab - before->slab) / COUNT,
-	       (after->vmalloc - before->vmalloc) / COUNT);
+	       (after.all - before->all) / COUNT,
+	       (after.slab - before->slab) / COUNT,
+	       (after.vmalloc - before->vmalloc) / COUNT);
 }
 
-/* A thousand queues, not sized if `size` is 0; or pipes, if it is -1 */
-static int open_many(struct queue *queues, int size)
+static void measure_pipes(void)
 {
+	struct usage before = usage();
+	int fds[2], i;
+
+	for (i = 0; i < COUNT; i++)
+		if (pipe(fds))
+			die("pipe");
+	say("memory-pipe", 0, &before);
+}
+
+/* Not sized if `size` is 0 */
+static void measure_queues(int size)
+{
+	struct usage before = usage();
+	struct queue queue;
 	int i;
 
 	for (i = 0; i < COUNT; i++) {
-		if (size == -1) {
-			if (pipe(&queues[i].rd))
-				die("pipe");
-		} else {
-			if (open_queue(&queues[i], 0))
-				die("queue");
-			if (size && set_size(&queues[i], size))
-				break;
-		}
+		if (open_queue(&queue, 0))
+			die("queue");
+		/* Not all sizes are possible everywhere. */
+		if (size && set_size(&queue, size))
+			return;
 	}
-	return i == COUNT;
-}
-
-static void close_many(const struct queue *queues)
-{
-	int i;
-
-	for (i = 0; i < COUNT && queues[i].rd; i++)
-		close_queue(&queues[i]);
-}
-
-static void measure_queues(const char *name, int size)
-{
-	struct queue queues[COUNT] = {};
-	struct usage before, after;
-
-	/* The second time, what is kept for use again is there. */
-	open_many(queues, size);
-	close_many(queues);
-	memset(queues, 0, sizeof(queues));
-
-	before = usage();
-	if (open_many(queues, size)) {
-		after = usage();
-		say(name, size == -1 ? 0 : size, &before, &after);
-	}
-	close_many(queues);
+	say("memory-queue", size, &before);
 }
 
 static void measure_watches(void)
 {
 	int source = open_device("/dev/watch_source"), i;
 	struct queue queue = new_queue(32);
-	struct usage before, after;
+	struct usage before = usage();
 
-	before = usage();
 	for (i = 0; i < COUNT; i++)
 		attach(source, queue.rd, i + 1);
-	after = usage();
-	say("memory-watch", 1, &before, &after);
-	close_queue(&queue);
-	close(source);
+	say("memory-watch", 1, &before);
 }
 
+/* Nothing is closed: memory that is free again would be used again. */
 int main(void)
 {
-	measure_queues("memory-pipe", -1);
-	measure_queues("memory-queue", 0);
-	measure_queues("memory-queue", 32);
-	measure_queues("memory-queue", 512);
-	measure_queues("memory-queue", 4096);
+	measure_pipes();
+	measure_queues(0);
+	measure_queues(32);
+	measure_queues(512);
+	measure_queues(4096);
 	measure_watches();
 	return 0;
 }

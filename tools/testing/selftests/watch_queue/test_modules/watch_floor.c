@@ -53,6 +53,7 @@ static noinline void floor_post(union message *n)
 	head += length;
 	if (head > ROOM - sizeof(*n))
 		head = 0;
+	/* Under the lock that whoever waits would take */
 	if (waitqueue_active(&wait))
 		wake_up_locked(&wait);
 	spin_unlock_irqrestore(&lock, flags);
