@@ -264,25 +264,28 @@ impl Poster {
             // SAFETY: By the invariants the limit is at most the capacity.
             unsafe { self.append(note) };
             Ok(())
+        } else if self.queued == self.capacity {
+            self.lost = self.lost.saturating_add(1);
+            self.limit = 0;
+            Err(Full)
         } else {
-            self.post_around_losses(note)
+            // SAFETY: By the invariants no more messages are queued than the capacity.
+            unsafe { self.append_behind_loss(note) };
+            Ok(())
         }
     }
 
-    /// [`Poster::post`] where messages have been lost, or this one is.
+    /// Appends a message for which there is room, but behind a loss.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Poster::append`].
     #[cold]
     #[inline(never)]
-    fn post_around_losses(&mut self, note: Note<'_>) -> Result<(), Full> {
-        if self.queued == self.capacity {
-            self.lost = self.lost.saturating_add(1);
-            self.limit = 0;
-            return Err(Full);
-        }
+    unsafe fn append_behind_loss(&mut self, note: Note<'_>) {
         self.seal_loss();
-        // SAFETY: By the invariants no more messages are queued than the capacity, and as many are
-        // not.
+        // SAFETY: By the caller's promise.
         unsafe { self.append(note) };
-        Ok(())
     }
 
     /// Makes the pending loss one that has a message behind it, which is to be appended next.

@@ -13,22 +13,39 @@
 #define GROUP	CGROUPS "/queues"
 #define MIB	(1 << 20)
 
-static long in_use(void)
-{
-	char text[32] = "";
-	int fd = open(GROUP "/memory.current", O_RDONLY);
-
-	if (fd == -1 || read(fd, text, sizeof(text) - 1) <= 0)
-		return -1;
-	close(fd);
-	return atol(text);
-}
-
 /* A control group, of which each test's process becomes a member */
 FIXTURE(memcg)
 {
 	struct queue q;
+	int current;
+	long before;
 };
+
+/* What the group has, in bytes; it changes in steps of half a mebibyte and less */
+static long in_use(FIXTURE_DATA(memcg) *self)
+{
+	char text[32] = "";
+
+	if (pread(self->current, text, sizeof(text) - 1, 0) <= 0)
+		return -1;
+	return atol(text);
+}
+
+/*
+ * Whether all is given back.  That may take a little, as memory that was mapped
+ * is freed later, be it of a queue or of an attempt to make one.
+ */
+static int all_is_given_back(FIXTURE_DATA(memcg) *self)
+{
+	int i;
+
+	for (i = 0; i < 500; i++) {
+		if (in_use(self) <= self->before + MIB)
+			return 1;
+		usleep(20000);
+	}
+	return 0;
+}
 
 FIXTURE_SETUP(memcg)
 {
@@ -42,6 +59,9 @@ FIXTURE_SETUP(memcg)
 	ASSERT_EQ(0, write_file(GROUP "/memory.max", "max"));
 	ASSERT_EQ(0, write_file(GROUP "/cgroup.procs", "0"));
 	ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
+	self->current = open(GROUP "/memory.current", O_RDONLY);
+	self->before = in_use(self);
+	ASSERT_NE(-1, self->before);
 }
 
 FIXTURE_TEARDOWN(memcg)
@@ -49,20 +69,13 @@ FIXTURE_TEARDOWN(memcg)
 	write_file(CGROUPS "/cgroup.procs", "0");
 }
 
-/* What is in use changes in steps of half a mebibyte and less. */
 TEST_F(memcg, beyond_mainline_memory_is_charged_to_who_sizes_the_queue)
 {
-	long before = in_use();
-
-	ASSERT_NE(-1, before);
 	ASSERT_EQ(0, set_size(&self->q, 16 * MIB / 128));
-	EXPECT_LE(before + 15 * MIB, in_use());
+	EXPECT_LE(self->before + 15 * MIB, in_use(self));
 	close(self->q.rd);
 	close(self->q.wr);
-	/* Memory that was mapped may be freed a little later. */
-	for (int i = 0; i < 100 && in_use() > before + 2 * MIB; i++)
-		usleep(20000);
-	EXPECT_GE(before + 2 * MIB, in_use());
+	EXPECT_TRUE(all_is_given_back(self));
 }
 
 TEST_F(memcg, beyond_mainline_size_beyond_the_limit_of_a_cgroup_is_refused_whole)
@@ -70,10 +83,11 @@ TEST_F(memcg, beyond_mainline_size_beyond_the_limit_of_a_cgroup_is_refused_whole
 	char limit[32];
 	int i;
 
-	snprintf(limit, sizeof(limit), "%ld", in_use() + 8 * MIB);
+	snprintf(limit, sizeof(limit), "%ld", self->before + 8 * MIB);
 	ASSERT_EQ(0, write_file(GROUP "/memory.max", limit));
 	for (i = 0; i < 3; i++) {
 		EXPECT_FAILS(ENOMEM, set_size(&self->q, 64 * MIB / 128));
+		ASSERT_TRUE(all_is_given_back(self));
 		EXPECT_EQ(0, fdinfo_number(self->q.rd, "size"));
 		EXPECT_EQ(65536, fcntl(self->q.rd, F_GETPIPE_SZ));
 	}
