@@ -449,7 +449,7 @@ unsafe fn attach(watch: RawWatch, list: RawList) -> Result {
 /// # Safety
 ///
 /// `wlist` is initialised, and the caller has a reference to `wq` unless `all` is set.  With `all`,
-/// no watches are being added.
+/// what is added meanwhile may stay: to free the list after that, see to it that nothing is.
 #[export]
 pub(crate) unsafe extern "C" fn remove_watch_from_object(
     wlist: *mut bindings::watch_list,
