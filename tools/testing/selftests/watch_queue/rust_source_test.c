@@ -4,8 +4,8 @@
  * long as its file is open.
  */
 
-#include "fdinfo.h"
 #include "queue.h"
+#include "fdinfo.h"
 
 #include <poll.h>
 #include <sys/wait.h>
@@ -231,12 +231,11 @@ TEST_F(timer, sample_program_sees_ticks_and_the_end)
 	unsigned long long ticks, last = 0;
 	char line[128];
 	FILE *output = popen("./watch_ticks 3", "r");
-	int seen = 0, gone = 0;
-	unsigned int tag;
+	int seen = 0, gone = 0, tag;
 
 	ASSERT_NE(NULL, output);
 	while (fgets(line, sizeof(line), output)) {
-		if (sscanf(line, "tick %llu, tag %u", &ticks, &tag) == 2) {
+		if (sscanf(line, "tick %llu, tag %d", &ticks, &tag) == 2) {
 			EXPECT_LT(last, ticks);
 			EXPECT_EQ(7, tag);
 			last = ticks;
