@@ -105,7 +105,7 @@ print-objtree:
 print-srctree:
 	@$(lib) tree_of $(VARIANT)
 print-makeflags:
-	@flags=$$(scripts/setup) && echo "$$flags $$($(lib) arch_of $(VARIANT))"
+	@flags=$$(scripts/setup) && echo "$$flags$$($(lib) arch_of $(VARIANT))"
 
 PHONY += install uninstall
 install:

@@ -32,10 +32,9 @@ image_of() {
 	esac
 }
 
-# What make has to be told to build a variant that is not for this machine's
-# processor, but for this machine
+# What make has to be told beside that, if anything
 arch_of() {
-	[ "$1" != um ] || echo ARCH=um
+	[ "$1" != um ] || echo " ARCH=um"
 }
 
 # Files with a place in the tree outside of kernel/watch_queue/: which, and where
