@@ -49,7 +49,7 @@ use crate::{
     filter::Filter,
     note::{Message, Note},
     rcu_cell::{RcuBox, RcuCell},
-    ring::{Next, Poster, Reader},
+    ring::{Next, Poster, Reader, Span},
     trace::Reason,
     wait::{new_wait_lock, Locked, WaitLock, READABLE, WRITABLE},
     watch::Watches,
@@ -116,6 +116,16 @@ struct Read {
     notes: u32,
     /// Messages that a record said were lost.
     lost: u64,
+}
+
+/// What there is to read after what has been read.
+enum After {
+    /// Messages, or a loss in front of them.
+    Notes,
+    /// A pending loss of that many messages.
+    Loss(u32),
+    /// Nothing.
+    Nothing,
 }
 
 impl Queue {
@@ -197,77 +207,109 @@ impl Queue {
         let mut done = Read::default();
         let error = loop {
             let lost = match reader.next(to.len()) {
-                Next::Notes(span) => {
-                    let wanted = span.bytes();
-                    let (first, second) = reader.pieces(span);
-                    let mut copied = to.copy_to_iter(first);
-                    if copied == first.len() && !second.is_empty() {
-                        copied += to.copy_to_iter(second);
-                    }
-                    let span = if copied == wanted {
-                        span
-                    } else {
-                        reader.whole_notes(span, copied)
-                    };
-                    done.bytes += span.bytes();
-                    done.notes += span.notes();
-
-                    let (was_full, is_at_end, lost) = self.posts.with(|posts| {
-                        let was_full = posts.poster.is_full();
-                        reader.consume(&mut posts.poster, span);
-                        let is_at_end = reader.is_at_end(&posts.poster);
-                        (was_full, is_at_end, reader.pending_loss(&posts.poster))
-                    });
-                    if was_full {
-                        self.room.with(|room| room.wake_one(WRITABLE));
-                    }
-                    if copied != wanted {
-                        break EFAULT;
-                    }
-                    if to.len() < note::MIN_LEN || is_at_end && lost == 0 {
-                        return Ok(Some(done));
-                    }
-                    if !is_at_end {
-                        continue;
-                    }
-                    lost
-                }
+                Next::Notes(span) => match self.read_notes(reader, to, span, &mut done) {
+                    // Nothing more fits, and there may be nothing more.
+                    Ok(_) if to.len() < note::MIN_LEN => return Ok(Some(done)),
+                    Ok(After::Notes) => continue,
+                    Ok(After::Nothing) => return Ok(Some(done)),
+                    Ok(After::Loss(lost)) => lost,
+                    Err(error) => break error,
+                },
                 Next::Loss(lost) => lost,
                 Next::TooLarge => break ENOBUFS,
                 Next::Nothing => {
-                    let (is_at_end, lost, writers) = self.posts.with(|posts| {
-                        let is_at_end = reader.is_at_end(&posts.poster);
-                        let lost = reader.pending_loss(&posts.poster);
-                        (is_at_end, lost, posts.ends.writers)
-                    });
-                    if !is_at_end {
-                        continue;
+                    // Asked at once, so that no message comes between the two.
+                    let (after, writers) = self
+                        .posts
+                        .with(|posts| (posts.after(reader), posts.ends.writers));
+                    match after {
+                        After::Notes => continue,
+                        After::Nothing => {
+                            let may_come = done.bytes == 0 && writers != 0;
+                            return Ok((!may_come).then_some(done));
+                        }
+                        After::Loss(lost) => lost,
                     }
-                    if lost == 0 {
-                        let may_come = done.bytes == 0 && writers != 0;
-                        return Ok((!may_come).then_some(done));
-                    }
-                    lost
                 }
             };
-
-            let record = note::loss_record(lost);
-            if to.len() < record.len() {
-                break ENOBUFS;
+            if let Err(error) = self.read_loss(reader, to, lost, &mut done) {
+                break error;
             }
-            if to.copy_to_iter(&record) != record.len() {
-                break EFAULT;
-            }
-            done.bytes += record.len();
-            done.lost += u64::from(lost);
-            self.posts
-                .with(|posts| reader.deliver_loss(&mut posts.poster, lost));
         };
         if done.bytes == 0 {
             Err(error)
         } else {
             Ok(Some(done))
         }
+    }
+
+    /// Reads the messages in `span`, and tells what comes after them.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if not all could be copied.  As many as could have been read then.
+    #[inline(always)]
+    fn read_notes(
+        &self,
+        reader: &mut Reader,
+        to: &mut IovIterDest<'_>,
+        span: Span,
+        done: &mut Read,
+    ) -> Result<After> {
+        let wanted = span.bytes();
+        let (first, second) = reader.pieces(span);
+        let mut copied = to.copy_to_iter(first);
+        if copied == first.len() && !second.is_empty() {
+            copied += to.copy_to_iter(second);
+        }
+        let span = if copied == wanted {
+            span
+        } else {
+            reader.whole_notes(span, copied)
+        };
+        done.bytes += span.bytes();
+        done.notes += span.notes();
+
+        let (was_full, after) = self.posts.with(|posts| {
+            let was_full = posts.poster.is_full();
+            reader.consume(&mut posts.poster, span);
+            (was_full, posts.after(reader))
+        });
+        if was_full {
+            self.room.with(|room| room.wake_one(WRITABLE));
+        }
+        if copied == wanted {
+            Ok(after)
+        } else {
+            Err(EFAULT)
+        }
+    }
+
+    /// Reads a record that says that `lost` messages were lost.
+    ///
+    /// # Errors
+    ///
+    /// `ENOBUFS` if it does not fit, `EFAULT` if it could not be copied.
+    #[cold]
+    fn read_loss(
+        &self,
+        reader: &mut Reader,
+        to: &mut IovIterDest<'_>,
+        lost: u32,
+        done: &mut Read,
+    ) -> Result {
+        let record = note::loss_record(lost);
+        if to.len() < record.len() {
+            return Err(ENOBUFS);
+        }
+        if to.copy_to_iter(&record) != record.len() {
+            return Err(EFAULT);
+        }
+        done.bytes += record.len();
+        done.lost += u64::from(lost);
+        self.posts
+            .with(|posts| reader.deliver_loss(&mut posts.poster, lost));
+        Ok(())
     }
 
     /// Reads as [`Queue::read`] does, and waits for something to read if `may_wait`.
@@ -398,6 +440,18 @@ impl Locked<'_, Posts> {
 }
 
 impl Posts {
+    /// What comes after what has been read.
+    #[inline(always)]
+    fn after(&self, reader: &Reader) -> After {
+        if !reader.is_at_end(&self.poster) {
+            return After::Notes;
+        }
+        match reader.pending_loss(&self.poster) {
+            0 => After::Nothing,
+            lost => After::Loss(lost),
+        }
+    }
+
     /// Whether somebody who waits for something to read has nothing to wait for.
     fn has_news(&self) -> bool {
         self.poster.is_readable() || self.ends.writers == 0
