@@ -182,8 +182,8 @@ impl<M: Notification> Header<M> {
 /// }
 /// ```
 ///
-/// All of that is checked at compile time, the size and where the header is when the message is
-/// posted.
+/// All of that is checked at compile time: padding where a message is declared, the rest where it is
+/// made or posted.
 pub trait Notification: IntoBytes + Sized {
     /// Which source the message is from, below 2^24: a `WATCH_TYPE_*` of
     /// [`include/uapi/linux/watch_queue.h`](srctree/include/uapi/linux/watch_queue.h).
