@@ -5,8 +5,8 @@
 
 VARIANT ?= rust
 
-ifneq ($(filter-out rust c debug um,$(VARIANT)),)
-$(error There is no VARIANT '$(VARIANT)'; there are: rust c debug um)
+ifneq ($(filter-out rust c debug um sources,$(VARIANT)),)
+$(error There is no VARIANT '$(VARIANT)'; there are: rust c debug um sources)
 endif
 
 lib = bash -c '. scripts/lib.sh && "$$@"' lib
@@ -21,6 +21,7 @@ help:
 	@echo 'make test-c                 run the same kselftests on the C implementation'
 	@echo 'make test-um                run all tests in user-mode Linux, where races are of real CPUs'
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
+	@echo 'make test-sources           run the tests of the sources: mounts, file systems, disks, devices'
 	@echo 'make bench                  measure what it costs against the C implementation'
 	@echo 'make fuzz                   fuzz filters and the ring for a minute'
 	@echo 'make check                  formatting, lints, checkpatch, documentation'
@@ -34,8 +35,8 @@ help:
 	@echo '                              M=DIR modules builds an external module for it'
 	@echo 'make clean                  remove all that was built and fetched'
 	@echo
-	@echo 'All of them take VARIANT=rust (default), c, which is mainline as it is, debug or um, and'
-	@echo 'LINUX_SRC=DIR to start from a Linux tree of yours.'
+	@echo 'All of them take VARIANT=rust (default), c, which is mainline as it is, debug, um or sources,'
+	@echo 'and LINUX_SRC=DIR to start from a Linux tree of yours.'
 
 export LINUX_SRC
 
@@ -76,6 +77,10 @@ test-um:
 PHONY += test-debug
 test-debug:
 	@scripts/run-tests debug
+
+PHONY += test-sources
+test-sources:
+	@scripts/run-tests sources
 
 PHONY += bench
 bench:

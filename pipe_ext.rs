@@ -31,6 +31,7 @@ use crate::{
     fdinfo,
     filter::{Filter, Rule, MAX_RULES},
     rcu_cell::RcuBox,
+    sources,
     wait::{Events, ERROR, HANGUP, READABLE, WRITABLE},
     Borrowed, Ends, Queue,
 };
@@ -376,6 +377,7 @@ unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong)
             SET_SIZE => queue.set_size(arg)?,
             SET_FILTER if arg == 0 => queue.set_filter(None),
             SET_FILTER => queue.set_filter(Some(read_filter(UserPtr::from_addr(arg))?)),
+            _ if sources::ioctl(queue, cmd, arg)? => {}
             _ => return Err(ENOIOCTLCMD),
         }
         Ok(0)

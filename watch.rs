@@ -497,6 +497,46 @@ unsafe fn unlist_first(list: RawList) -> Option<Unlisted> {
     }
 }
 
+/// Removes all watches on one of the objects that share a list.  Each watcher gets a removal
+/// notification.
+///
+/// # Safety
+///
+/// `wlist` is initialised.
+#[cfg(CONFIG_WATCH_SOURCES)]
+pub(crate) unsafe fn remove_object(wlist: *mut bindings::watch_list, id: u64) {
+    // SAFETY: The caller promises that it is initialised.
+    let list = unsafe { NonNull::new_unchecked(wlist) };
+    // SAFETY: As above.
+    while let Some(unlisted) = unsafe { unlist_first_on(list, id) } {
+        // From here on the queue being closed cannot take it away.
+        unlisted.detach();
+        // SAFETY: The list is valid by the caller's promise.
+        retire(unlisted, id, unsafe { (*list.as_ptr()).release_watch });
+    }
+}
+
+/// # Safety
+///
+/// `list` is initialised.
+#[cfg(CONFIG_WATCH_SOURCES)]
+unsafe fn unlist_first_on(list: RawList, id: u64) -> Option<Unlisted> {
+    // SAFETY: By the caller's promise.
+    let _locked = unsafe { lock_list(list) };
+    // SAFETY: As above.
+    let mut next = unsafe { first_watch(list) };
+    while let Some(watch) = next {
+        // SAFETY: The list is locked, so what is on it is a valid watch that was attached.
+        unsafe {
+            if (*watch.as_ptr()).id == id {
+                return Unlisted::take(watch);
+            }
+            next = next_watch(watch);
+        }
+    }
+    None
+}
+
 /// # Safety
 ///
 /// `list` is initialised.

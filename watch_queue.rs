@@ -40,6 +40,7 @@ mod pipe_ext;
 mod platform;
 mod rcu_cell;
 mod ring;
+mod sources;
 mod trace;
 mod wait;
 mod watch;

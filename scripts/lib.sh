@@ -41,6 +41,7 @@ arch_of() {
 placed_files() {
 	cat <<-'EOT'
 		include/watch_queue.h include/linux/watch_queue.h
+		include/watch_sources.h include/linux/watch_sources.h
 		include/trace/events/watch_queue.h include/trace/events/watch_queue.h
 		uapi/watch_queue.h include/uapi/linux/watch_queue.h
 		rust/kernel/watch_queue.rs rust/kernel/watch_queue.rs

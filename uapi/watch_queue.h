@@ -23,11 +23,21 @@
  */
 #define IOC_WATCH_QUEUE_SET_FILTER	_IO('W', 0x61)
 
+/*
+ * Attach the queue to something, or detach it.
+ */
+#define IOC_WATCH_QUEUE_ADD_WATCH	_IOW('W', 0x62, struct watch_queue_watch)
+#define IOC_WATCH_QUEUE_REMOVE_WATCH	_IOW('W', 0x63, struct watch_queue_watch)
+
 /* Which source a message is from */
 enum watch_notification_type {
 	WATCH_TYPE_META		= 0,	/* The queue itself */
 	WATCH_TYPE_KEY_NOTIFY	= 1,	/* Keys and keyrings */
-	WATCH_TYPE__NR		= 2
+	WATCH_TYPE_MOUNT_NOTIFY	= 2,	/* Mounts */
+	WATCH_TYPE_SUPERBLOCK_NOTIFY = 3, /* Mounted file systems */
+	WATCH_TYPE_BLOCK_NOTIFY	= 4,	/* Block devices */
+	WATCH_TYPE_DEVICE_NOTIFY = 5,	/* Devices and buses */
+	WATCH_TYPE__NR		= 6
 };
 
 /* Subtypes of WATCH_TYPE_META */
@@ -88,6 +98,23 @@ struct watch_notification_filter {
 };
 
 /*
+ * Argument of IOC_WATCH_QUEUE_ADD_WATCH and IOC_WATCH_QUEUE_REMOVE_WATCH.
+ * Later versions may be longer.  A kernel takes those if it knows of nothing
+ * that they ask for, which is when the rest is zeroes, and says E2BIG otherwise.
+ *
+ * What is watched is said by source, fd and flags; tag is not looked at when
+ * it is to be removed.  Sources that the kernel does not have are EOPNOTSUPP.
+ * Keys are watched with keyctl(KEYCTL_WATCH_KEY).
+ */
+struct watch_queue_watch {
+	__u32	source;			/* enum watch_notification_type */
+	__s32	fd;			/* What to watch, by source */
+	__u32	tag;			/* WATCH_INFO_ID of messages, 0 to 255 */
+	__u32	flags;			/* By source */
+	__u64	__reserved;		/* Must be 0 */
+};
+
+/*
  * WATCH_TYPE_META, WATCH_META_REMOVAL_NOTIFICATION: the long form, which tells
  * from which object the watch was removed.  The short form is the header only.
  */
@@ -113,6 +140,36 @@ struct key_notification {
 	struct watch_notification watch;
 	__u32	key_id;			/* Serial number of the watched key */
 	__u32	aux;			/* By subtype */
+};
+
+/*
+ * WATCH_TYPE_MOUNT_NOTIFY: fd is any file, also one opened with O_PATH, in the
+ * mount namespace to watch, or a mount namespace's file in /proc/PID/ns.  With
+ * this flag it is a file on a mount, and what happens to that mount and to
+ * those below it is watched.
+ *
+ * The id of a removal notification is that of the namespace or of the mount.
+ */
+#define WATCH_MOUNT_SUBTREE	0x00000001
+
+/* Subtypes of WATCH_TYPE_MOUNT_NOTIFY */
+enum mount_notification_subtype {
+	NOTIFY_MOUNT_ATTACHED	= 0,	/* Put into the tree, below parent_id */
+	NOTIFY_MOUNT_DETACHED	= 1,	/* Taken out of the tree, from parent_id */
+	NOTIFY_MOUNT_MOVED_FROM	= 2,	/* Leaves parent_id; a MOVED_TO follows */
+	NOTIFY_MOUNT_MOVED_TO	= 3,	/* Moved to parent_id */
+	NOTIFY_MOUNT_SETATTR	= 4,	/* Attributes or propagation set */
+	NOTIFY_MOUNT_EXPIRED	= 5,	/* Unused for too long; a DETACHED follows */
+};
+
+/* Message of WATCH_TYPE_MOUNT_NOTIFY.  The ids are those of statmount(). */
+struct mount_notification {
+	struct watch_notification watch;
+	__u64	mnt_id;			/* Never reused */
+	__u64	parent_id;		/* Its own if it has no parent */
+	__u64	mnt_ns_id;		/* Never reused */
+	__u32	attr;			/* MOUNT_ATTR_*, in linux/mount.h */
+	__u32	propagation;		/* MS_SHARED, MS_SLAVE or both, MS_PRIVATE, MS_UNBINDABLE */
 };
 
 #endif /* _UAPI_LINUX_WATCH_QUEUE_H */

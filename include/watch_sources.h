@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * General notification queue: the hooks of its sources, for those files in
+ * which things happen.
+ *
+ * A hook costs a static branch as long as nobody watches anything of its
+ * source.  Unless it says otherwise it may be called in any context but NMI.
+ */
+
+#ifndef _LINUX_WATCH_SOURCES_H
+#define _LINUX_WATCH_SOURCES_H
+
+#include <linux/jump_label_ratelimit.h>
+#include <linux/watch_queue.h>
+
+struct list_head;
+struct mnt_namespace;
+struct mount;
+
+#define WATCH_SOURCE_LISTS	16
+
+/**
+ * struct watch_source - Who watches the objects of one kind.
+ * @key: Counts the watches, for the hooks to branch on.
+ * @lists: The watches.  Those on one object are on the same list, which also
+ *	has those on other objects; &watch.id tells them apart.
+ */
+struct watch_source {
+	struct static_key_false_deferred *key;
+	struct watch_list lists[WATCH_SOURCE_LISTS];
+};
+
+void watch_source_get(struct watch_source *source);
+void watch_source_put(struct watch_source *source);
+
+#ifdef CONFIG_WATCH_MOUNT
+extern struct static_key_false_deferred watch_mount_key;
+extern struct watch_source watch_mount_source;
+extern struct watch_source watch_mount_ns_source;
+
+void __watch_mount(struct mount *mnt, enum mount_notification_subtype subtype);
+void __watch_mount_detach(struct list_head *mounts);
+void __watch_mount_ns_gone(struct mnt_namespace *ns);
+u64 watch_mount_ns_id(const struct mnt_namespace *ns);
+
+/*
+ * Something happened, or is about to happen, to a mount.  Who calls this holds
+ * namespace_sem or mount_lock, as the watchers of trees that the mount is in
+ * are found by walking up.
+ */
+static inline void watch_mount(struct mount *mnt,
+			       enum mount_notification_subtype subtype)
+{
+	if (static_branch_unlikely(&watch_mount_key.key))
+		__watch_mount(mnt, subtype);
+}
+
+/*
+ * Mounts, linked by mnt_list and marked with MNT_UMOUNT, are about to be taken
+ * out of their trees.  Who calls this holds mount_lock for writing.
+ */
+static inline void watch_mount_detach(struct list_head *mounts)
+{
+	if (static_branch_unlikely(&watch_mount_key.key))
+		__watch_mount_detach(mounts);
+}
+
+/* A mount namespace is going away, and its mounts are gone. */
+static inline void watch_mount_ns_gone(struct mnt_namespace *ns)
+{
+	if (static_branch_unlikely(&watch_mount_key.key))
+		__watch_mount_ns_gone(ns);
+}
+#else
+static inline void watch_mount(struct mount *mnt,
+			       enum mount_notification_subtype subtype)
+{
+}
+
+static inline void watch_mount_detach(struct list_head *mounts)
+{
+}
+
+static inline void watch_mount_ns_gone(struct mnt_namespace *ns)
+{
+}
+#endif
+
+#endif /* _LINUX_WATCH_SOURCES_H */

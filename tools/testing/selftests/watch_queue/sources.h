@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the tests of the sources share: a queue, watches on files, and messages
+ * one at a time.  A test is skipped where the kernel lacks its source.
+ */
+#ifndef WATCH_QUEUE_TEST_SOURCES_H
+#define WATCH_QUEUE_TEST_SOURCES_H
+
+#include "queue.h"
+
+#include <poll.h>
+#include <stdarg.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+
+#define MESSAGES	512
+
+/* How long a message may take to come, and how long one that must not come is
+ * waited for, in milliseconds
+ */
+#define SOON		20000
+#define NOT_AT_ALL	100
+
+struct stream {
+	int rd;
+	int wr;
+	size_t at;
+	size_t end;
+	unsigned char bytes[MESSAGES * 128];
+};
+
+/* A message that is aligned */
+union message {
+	struct watch_notification watch;
+	struct watch_notification_removal removal;
+	struct mount_notification mount;
+	unsigned char bytes[128];
+};
+
+static inline int add_watch(int queue, uint32_t source, int fd, uint32_t flags)
+{
+	struct watch_queue_watch watch = {
+		.source = source,
+		.fd = fd,
+		.tag = TAG,
+		.flags = flags,
+	};
+
+	return ioctl(queue, IOC_WATCH_QUEUE_ADD_WATCH, &watch);
+}
+
+static inline int remove_watch(int queue, uint32_t source, int fd,
+			       uint32_t flags)
+{
+	struct watch_queue_watch watch = {
+		.source = source,
+		.fd = fd,
+		.flags = flags,
+	};
+
+	return ioctl(queue, IOC_WATCH_QUEUE_REMOVE_WATCH, &watch);
+}
+
+static inline int open_stream(struct stream *stream)
+{
+	struct queue q;
+
+	if (open_queue(&q, O_NONBLOCK | O_CLOEXEC) == -1 ||
+	    set_size(&q, MESSAGES) == -1)
+		return -1;
+	stream->rd = q.rd;
+	stream->wr = q.wr;
+	stream->at = 0;
+	stream->end = 0;
+	return 0;
+}
+
+/* Whether the kernel has a source, whatever else it may have against it */
+static inline int has_source(uint32_t source)
+{
+	struct queue q;
+	int result;
+
+	if (open_queue(&q, 0) == -1)
+		return 0;
+	result = add_watch(q.rd, source, -2, 0) != -1 ||
+		 (errno != EOPNOTSUPP && errno != ENOTTY);
+	close(q.rd);
+	close(q.wr);
+	return result;
+}
+
+/* The next message, within some milliseconds */
+static inline int next_message(struct stream *stream, union message *message,
+			       int timeout)
+{
+	struct pollfd readable = { .fd = stream->rd, .events = POLLIN };
+	size_t length;
+	ssize_t bytes;
+
+	if (stream->at == stream->end) {
+		if (poll(&readable, 1, timeout) != 1)
+			return 0;
+		bytes = read(stream->rd, stream->bytes, sizeof(stream->bytes));
+		if (bytes <= 0)
+			return 0;
+		stream->at = 0;
+		stream->end = bytes;
+	}
+	length = length_of(stream->bytes + stream->at);
+	memset(message, 0, sizeof(*message));
+	memcpy(message, stream->bytes + stream->at, length);
+	stream->at += length;
+	return 1;
+}
+
+/* The next message of a type and subtype, whatever else comes before it */
+static inline int find_message(struct stream *stream, union message *message,
+			       uint32_t type, uint32_t subtype)
+{
+	while (next_message(stream, message, SOON)) {
+		if (message->watch.type == type &&
+		    message->watch.subtype == subtype)
+			return 1;
+	}
+	return 0;
+}
+
+/* Expect the next message, into the variable `message`, to be of a type, a
+ * subtype and the length of what it is.
+ */
+#define EXPECT_MESSAGE(stream, kind, what, member)			\
+	do {								\
+		ASSERT_TRUE(next_message(stream, &message, SOON));	\
+		EXPECT_EQ(kind, type_of(&message));			\
+		EXPECT_EQ(what, subtype_of(&message));			\
+		EXPECT_EQ(sizeof(message.member), length_of(&message));	\
+		EXPECT_EQ(TAG, tag_of(&message));			\
+	} while (0)
+
+#define EXPECT_REMOVAL(stream, object)					\
+	do {								\
+		EXPECT_MESSAGE(stream, WATCH_TYPE_META,			\
+			       WATCH_META_REMOVAL_NOTIFICATION, removal); \
+		EXPECT_EQ(object, message.removal.id);			\
+	} while (0)
+
+#define EXPECT_NOTHING(stream)						\
+	EXPECT_FALSE(next_message(stream, &message, NOT_AT_ALL))
+
+/* Run a command; what it does is busybox's. */
+__printf(1, 2)
+static inline int run(const char *format, ...)
+{
+	char command[512];
+	va_list args;
+	int status;
+
+	va_start(args, format);
+	vsnprintf(command, sizeof(command), format, args);
+	va_end(args);
+	status = system(command);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+__printf(2, 3)
+static inline int write_to(const char *path, const char *format, ...)
+{
+	char text[256];
+	va_list args;
+	int fd, length, result;
+
+	va_start(args, format);
+	length = vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd == -1)
+		return -1;
+	result = write(fd, text, length) == length ? 0 : -1;
+	close(fd);
+	return result;
+}
+
+#endif /* WATCH_QUEUE_TEST_SOURCES_H */
