@@ -4,9 +4,13 @@
  * other people's files branch on, and locks that are initialised at build time.
  */
 
+#include <linux/export.h>
 #include <linux/watch_sources.h>
 
 #include "../../fs/mount.h"
+
+/* Of what is in Rust, where there is no EXPORT_SYMBOL() yet */
+#define RUST_EXPORT_GPL EXPORT_SYMBOL_GPL
 
 void watch_source_get(struct watch_source *source)
 {
@@ -50,4 +54,15 @@ u64 watch_mount_ns_id(const struct mnt_namespace *ns)
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_mount_key, HZ);
 DEFINE_WATCH_SOURCE(watch_mount_source, watch_mount_key, "mount");
 DEFINE_WATCH_SOURCE(watch_mount_ns_source, watch_mount_key, "mount_ns");
+#endif
+
+#ifdef CONFIG_WATCH_SUPERBLOCK
+DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_superblock_key, HZ);
+DEFINE_WATCH_SOURCE(watch_superblock_source, watch_superblock_key, "superblock");
+/* What a superblock is called in notifications, by its device number */
+DEFINE_XARRAY(watch_superblock_ids);
+
+/* For file systems that are modules */
+RUST_EXPORT_GPL(watch_superblock_key);
+RUST_EXPORT_GPL(__watch_superblock_set_readonly);
 #endif

@@ -22,6 +22,8 @@ use crate::Borrowed;
 mod mount;
 #[cfg(CONFIG_WATCH_SOURCES)]
 mod source;
+#[cfg(CONFIG_WATCH_SUPERBLOCK)]
+mod superblock;
 
 type Words = [u32; 6];
 
@@ -90,6 +92,8 @@ impl Request {
         match self.source {
             #[cfg(CONFIG_WATCH_MOUNT)]
             mount::TYPE => mount::add(queue, self),
+            #[cfg(CONFIG_WATCH_SUPERBLOCK)]
+            superblock::TYPE => superblock::add(queue, self),
             _ => Err(EOPNOTSUPP),
         }
     }
@@ -98,6 +102,8 @@ impl Request {
         match self.source {
             #[cfg(CONFIG_WATCH_MOUNT)]
             mount::TYPE => mount::remove(queue, self),
+            #[cfg(CONFIG_WATCH_SUPERBLOCK)]
+            superblock::TYPE => superblock::remove(queue, self),
             _ => Err(EOPNOTSUPP),
         }
     }

@@ -12,10 +12,14 @@
 
 #include <linux/jump_label_ratelimit.h>
 #include <linux/watch_queue.h>
+#include <linux/xarray.h>
 
+struct fserror_event;
+struct kqid;
 struct list_head;
 struct mnt_namespace;
 struct mount;
+struct super_block;
 
 #define WATCH_SOURCE_LISTS	16
 
@@ -82,6 +86,69 @@ static inline void watch_mount_detach(struct list_head *mounts)
 }
 
 static inline void watch_mount_ns_gone(struct mnt_namespace *ns)
+{
+}
+#endif
+
+#ifdef CONFIG_WATCH_SUPERBLOCK
+extern struct static_key_false_deferred watch_superblock_key;
+extern struct watch_source watch_superblock_source;
+extern struct xarray watch_superblock_ids;
+
+void __watch_superblock_error(const struct fserror_event *event);
+void __watch_superblock_set_readonly(struct super_block *sb, bool readonly);
+void __watch_superblock_quota(struct super_block *sb, const struct kqid *qid,
+			      int warning);
+void __watch_superblock_gone(struct super_block *sb);
+
+/* An error has been reported. */
+static inline void watch_superblock_error(const struct fserror_event *event)
+{
+	if (static_branch_unlikely(&watch_superblock_key.key))
+		__watch_superblock_error(event);
+}
+
+/* The file system has become read-only, or writable. */
+static inline void watch_superblock_set_readonly(struct super_block *sb,
+						 bool readonly)
+{
+	if (static_branch_unlikely(&watch_superblock_key.key))
+		__watch_superblock_set_readonly(sb, readonly);
+}
+
+/* A quota was exceeded; the warning is one of QUOTA_NL_*. */
+static inline void watch_superblock_quota(struct super_block *sb,
+					  const struct kqid *qid, int warning)
+{
+	if (static_branch_unlikely(&watch_superblock_key.key))
+		__watch_superblock_quota(sb, qid, warning);
+}
+
+/*
+ * The file system is being shut down.  Nobody has a file of it any more.  It
+ * may have been watched some time ago: then its id has to go, too.
+ */
+static inline void watch_superblock_gone(struct super_block *sb)
+{
+	if (!xa_empty(&watch_superblock_ids))
+		__watch_superblock_gone(sb);
+}
+#else
+static inline void watch_superblock_error(const struct fserror_event *event)
+{
+}
+
+static inline void watch_superblock_set_readonly(struct super_block *sb,
+						 bool readonly)
+{
+}
+
+static inline void watch_superblock_quota(struct super_block *sb,
+					  const struct kqid *qid, int warning)
+{
+}
+
+static inline void watch_superblock_gone(struct super_block *sb)
 {
 }
 #endif

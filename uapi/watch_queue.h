@@ -172,4 +172,56 @@ struct mount_notification {
 	__u32	propagation;		/* MS_SHARED, MS_SLAVE or both, MS_PRIVATE, MS_UNBINDABLE */
 };
 
+/*
+ * WATCH_TYPE_SUPERBLOCK_NOTIFY: fd is any file of the file system to watch,
+ * also one opened with O_PATH.  There are no flags.
+ *
+ * The id of a removal notification, which comes when the file system is
+ * unmounted for the last time, is sb_id.
+ */
+
+/* Subtypes of WATCH_TYPE_SUPERBLOCK_NOTIFY */
+enum superblock_notification_subtype {
+	NOTIFY_SUPERBLOCK_ERROR	= 0,	/* superblock_error_notification */
+	NOTIFY_SUPERBLOCK_READONLY = 1,	/* Is now read-only */
+	NOTIFY_SUPERBLOCK_READWRITE = 2, /* Is now writable */
+	NOTIFY_SUPERBLOCK_QUOTA	= 3,	/* superblock_quota_notification */
+};
+
+/* What went wrong where, when there was an error */
+enum superblock_error_kind {
+	SUPERBLOCK_BUFFERED_READ = 0,	/* Reading a file into the page cache */
+	SUPERBLOCK_BUFFERED_WRITE = 1,	/* Writing it back */
+	SUPERBLOCK_DIRECT_READ	= 2,	/* Direct I/O */
+	SUPERBLOCK_DIRECT_WRITE	= 3,
+	SUPERBLOCK_DATA_LOST	= 4,	/* The medium lost a file's data */
+	SUPERBLOCK_METADATA	= 5,	/* The file system's own data */
+};
+
+/* Message of WATCH_TYPE_SUPERBLOCK_NOTIFY, or what it begins with */
+struct superblock_notification {
+	struct watch_notification watch;
+	__u64	sb_id;			/* Never reused */
+	__u32	dev_major;		/* st_dev of its files, mostly */
+	__u32	dev_minor;
+};
+
+struct superblock_error_notification {
+	struct superblock_notification sb;
+	__u32	error;			/* errno */
+	__u32	kind;			/* enum superblock_error_kind */
+	__u64	ino;			/* Inode number, 0 if it is not about one */
+	__u64	pos;			/* Where in the file, in bytes */
+	__u64	len;			/* How many bytes; 0 and 0 if unknown */
+};
+
+/* A quota was exceeded.  Not repeated until there was room again. */
+struct superblock_quota_notification {
+	struct superblock_notification sb;
+	__u32	error;			/* EDQUOT if that was refused, otherwise 0 */
+	__u32	kind;			/* QUOTA_NL_*, in linux/quota.h */
+	__u32	type;			/* USRQUOTA, GRPQUOTA or PRJQUOTA */
+	__u32	id;			/* Whose */
+};
+
 #endif /* _UAPI_LINUX_WATCH_QUEUE_H */

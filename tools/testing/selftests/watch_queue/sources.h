@@ -36,6 +36,9 @@ union message {
 	struct watch_notification watch;
 	struct watch_notification_removal removal;
 	struct mount_notification mount;
+	struct superblock_notification sb;
+	struct superblock_error_notification error;
+	struct superblock_quota_notification quota;
 	unsigned char bytes[128];
 };
 
