@@ -66,3 +66,8 @@ DEFINE_XARRAY(watch_superblock_ids);
 RUST_EXPORT_GPL(watch_superblock_key);
 RUST_EXPORT_GPL(__watch_superblock_set_readonly);
 #endif
+
+#ifdef CONFIG_WATCH_BLOCK
+DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_block_key, HZ);
+DEFINE_WATCH_SOURCE(watch_block_source, watch_block_key, "block");
+#endif

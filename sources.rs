@@ -18,6 +18,8 @@ use kernel::{
 
 use crate::Borrowed;
 
+#[cfg(CONFIG_WATCH_BLOCK)]
+mod block;
 #[cfg(CONFIG_WATCH_MOUNT)]
 mod mount;
 #[cfg(CONFIG_WATCH_SOURCES)]
@@ -90,6 +92,8 @@ impl Request {
 
     fn add(&self, queue: Borrowed<'_>) -> Result {
         match self.source {
+            #[cfg(CONFIG_WATCH_BLOCK)]
+            block::TYPE => block::add(queue, self),
             #[cfg(CONFIG_WATCH_MOUNT)]
             mount::TYPE => mount::add(queue, self),
             #[cfg(CONFIG_WATCH_SUPERBLOCK)]
@@ -100,6 +104,8 @@ impl Request {
 
     fn remove(&self, queue: Borrowed<'_>) -> Result {
         match self.source {
+            #[cfg(CONFIG_WATCH_BLOCK)]
+            block::TYPE => block::remove(queue, self),
             #[cfg(CONFIG_WATCH_MOUNT)]
             mount::TYPE => mount::remove(queue, self),
             #[cfg(CONFIG_WATCH_SUPERBLOCK)]

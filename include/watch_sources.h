@@ -10,15 +10,18 @@
 #ifndef _LINUX_WATCH_SOURCES_H
 #define _LINUX_WATCH_SOURCES_H
 
+#include <linux/blk_types.h>
 #include <linux/jump_label_ratelimit.h>
 #include <linux/watch_queue.h>
 #include <linux/xarray.h>
 
+struct block_device;
 struct fserror_event;
 struct kqid;
 struct list_head;
 struct mnt_namespace;
 struct mount;
+struct request;
 struct super_block;
 
 #define WATCH_SOURCE_LISTS	16
@@ -149,6 +152,41 @@ static inline void watch_superblock_quota(struct super_block *sb,
 }
 
 static inline void watch_superblock_gone(struct super_block *sb)
+{
+}
+#endif
+
+#ifdef CONFIG_WATCH_BLOCK
+extern struct static_key_false_deferred watch_block_key;
+extern struct watch_source watch_block_source;
+
+void __watch_block_error(struct request *req, u8 status, unsigned int bytes);
+void __watch_block_gone(struct block_device *bdev);
+
+/*
+ * A request failed, from where it is on and for a number of bytes.  It still
+ * has the bio that failed.
+ */
+static inline void watch_block_error(struct request *req, blk_status_t status,
+				     unsigned int bytes)
+{
+	if (static_branch_unlikely(&watch_block_key.key))
+		__watch_block_error(req, (__force u8)status, bytes);
+}
+
+/* A block device can no longer be opened. */
+static inline void watch_block_gone(struct block_device *bdev)
+{
+	if (static_branch_unlikely(&watch_block_key.key))
+		__watch_block_gone(bdev);
+}
+#elif defined(CONFIG_BLOCK)
+static inline void watch_block_error(struct request *req, blk_status_t status,
+				     unsigned int bytes)
+{
+}
+
+static inline void watch_block_gone(struct block_device *bdev)
 {
 }
 #endif

@@ -224,4 +224,51 @@ struct superblock_quota_notification {
 	__u32	id;			/* Whose */
 };
 
+/*
+ * WATCH_TYPE_BLOCK_NOTIFY: fd is a block device that is open for reading, the
+ * whole of it or a partition; or -1, for all there are.  There are no flags.
+ *
+ * The id of a removal notification, which comes when the device is gone, is
+ * its number, dev_major << 20 | dev_minor.
+ */
+
+/* Subtypes of WATCH_TYPE_BLOCK_NOTIFY: the kinds of failures */
+enum block_notification_subtype {
+	NOTIFY_BLOCK_IO		= 0,	/* I/O error of no other kind */
+	NOTIFY_BLOCK_TIMEOUT	= 1,
+	NOTIFY_BLOCK_NO_SPACE	= 2,	/* Space allocation */
+	NOTIFY_BLOCK_TRANSPORT	= 3,	/* Recoverable transport error */
+	NOTIFY_BLOCK_TARGET	= 4,	/* Critical target error */
+	NOTIFY_BLOCK_NEXUS	= 5,	/* Critical nexus: reservation conflict */
+	NOTIFY_BLOCK_MEDIUM	= 6,	/* Critical medium error */
+	NOTIFY_BLOCK_PROTECTION	= 7,	/* Integrity or encryption */
+	NOTIFY_BLOCK_RESOURCE	= 8,	/* Kernel resource */
+	NOTIFY_BLOCK_OTHER	= 9,	/* See error */
+};
+
+/* What was to be done */
+enum block_notification_op {
+	BLOCK_READ		= 0,
+	BLOCK_WRITE		= 1,
+	BLOCK_FLUSH		= 2,
+	BLOCK_DISCARD		= 3,
+	BLOCK_SECURE_ERASE	= 4,
+	BLOCK_WRITE_ZEROES	= 5,
+	BLOCK_ZONE		= 6,	/* Anything about a zone */
+	BLOCK_OTHER		= 7,
+};
+
+/* Message of WATCH_TYPE_BLOCK_NOTIFY: a request failed, or some of it */
+struct block_notification {
+	struct watch_notification watch;
+	__u64	diskseq;		/* As BLKGETDISKSEQ; never reused */
+	__u64	sector;			/* Of 512 bytes, on the whole device */
+	__u32	len;			/* Bytes */
+	__u32	dev_major;		/* Of the whole device */
+	__u32	dev_minor;
+	__u32	partition;		/* 0 for the whole device */
+	__u32	op;			/* enum block_notification_op */
+	__u32	error;			/* errno */
+};
+
 #endif /* _UAPI_LINUX_WATCH_QUEUE_H */

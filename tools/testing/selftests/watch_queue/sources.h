@@ -39,6 +39,7 @@ union message {
 	struct superblock_notification sb;
 	struct superblock_error_notification error;
 	struct superblock_quota_notification quota;
+	struct block_notification block;
 	unsigned char bytes[128];
 };
 

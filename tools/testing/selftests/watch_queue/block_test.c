@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What a notification queue is told of block devices that fail */
+
+#include "disk.h"
+
+#include <dirent.h>
+#include <linux/blkpg.h>
+
+#define BLOCK		WATCH_TYPE_BLOCK_NOTIFY
+#define STORM		100000
+
+FIXTURE(block)
+{
+	struct stream s;
+	struct disk disk;
+	int fd;
+};
+
+FIXTURE_SETUP(block)
+{
+	if (!has_source(BLOCK))
+		SKIP(return, "no block notifications in this kernel");
+	ASSERT_EQ(0, make_disk(&self->disk, "block_test"));
+	self->fd = open(self->disk.node, O_RDWR | O_DIRECT | O_CLOEXEC);
+	ASSERT_NE(-1, self->fd);
+	ASSERT_EQ(0, open_stream(&self->s));
+}
+
+FIXTURE_TEARDOWN(block)
+{
+	close(self->fd);
+	remove_disk(&self->disk);
+}
+
+#define EXPECT_BLOCK(what, number)					\
+	do {								\
+		EXPECT_MESSAGE(&self->s, BLOCK, what, block);		\
+		EXPECT_EQ(number, message.block.error);			\
+	} while (0)
+
+TEST_F(block, failed_read_and_write)
+{
+	union message message;
+	struct stat st;
+	uint64_t diskseq;
+
+	ASSERT_EQ(0, fstat(self->fd, &st));
+	ASSERT_EQ(0, ioctl(self->fd, BLKGETDISKSEQ, &diskseq));
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
+	EXPECT_EQ(4096, read_sectors(self->fd, 16, 8));
+	EXPECT_NOTHING(&self->s);
+	ASSERT_EQ(0, set_bad(&self->disk, 1, 16, 23));
+
+	EXPECT_FAILS(EIO, read_sectors(self->fd, 16, 8));
+	EXPECT_BLOCK(NOTIFY_BLOCK_IO, EIO);
+	EXPECT_EQ(BLOCK_READ, message.block.op);
+	EXPECT_EQ(16, message.block.sector);
+	EXPECT_EQ(4096, message.block.len);
+	EXPECT_EQ(diskseq, message.block.diskseq);
+	EXPECT_EQ(major(st.st_rdev), message.block.dev_major);
+	EXPECT_EQ(minor(st.st_rdev), message.block.dev_minor);
+	EXPECT_EQ(0, message.block.partition);
+
+	EXPECT_FAILS(EIO, write_sectors(self->fd, 20, 1));
+	EXPECT_BLOCK(NOTIFY_BLOCK_IO, EIO);
+	EXPECT_EQ(BLOCK_WRITE, message.block.op);
+	EXPECT_EQ(20, message.block.sector);
+	EXPECT_EQ(512, message.block.len);
+
+	ASSERT_EQ(0, set_bad(&self->disk, 0, 16, 23));
+	EXPECT_EQ(4096, read_sectors(self->fd, 16, 8));
+	EXPECT_NOTHING(&self->s);
+}
+
+TEST_F(block, busybox_dd)
+{
+	union message message;
+
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
+	ASSERT_EQ(0, set_bad(&self->disk, 1, 1000, 1000));
+	EXPECT_NE(0, run("dd if=%s of=/dev/null bs=512 skip=1000 count=1 2>/dev/null",
+			 self->disk.node));
+	EXPECT_BLOCK(NOTIFY_BLOCK_IO, EIO);
+	EXPECT_EQ(BLOCK_READ, message.block.op);
+}
+
+TEST_F(block, only_what_is_watched)
+{
+	union message message;
+	struct disk other;
+	struct stream all;
+	int fd;
+
+	ASSERT_EQ(0, make_disk(&other, "block_test2"));
+	ASSERT_EQ(0, open_stream(&all));
+	ASSERT_EQ(0, set_bad(&other, 1, 0, 7));
+	fd = open(other.node, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
+	ASSERT_EQ(0, add_watch(all.rd, BLOCK, -1, 0));
+	EXPECT_FAILS(EBUSY, add_watch(all.rd, BLOCK, -1, 0));
+	EXPECT_FAILS(EIO, read_sectors(fd, 0, 1));
+	EXPECT_NOTHING(&self->s);
+	EXPECT_MESSAGE(&all, BLOCK, NOTIFY_BLOCK_IO, block);
+	EXPECT_NOTHING(&all);
+	ASSERT_EQ(0, remove_watch(all.rd, BLOCK, -1, 0));
+	/* All is not an object that has an id. */
+	EXPECT_MESSAGE(&all, WATCH_TYPE_META, WATCH_META_REMOVAL_NOTIFICATION, watch);
+	close(fd);
+	remove_disk(&other);
+}
+
+TEST_F(block, partition)
+{
+	struct blkpg_partition range = { .start = 1 << 20, .length = 1 << 20, .pno = 3 };
+	struct blkpg_ioctl_arg arg = {
+		.op = BLKPG_ADD_PARTITION, .datalen = sizeof(range), .data = &range,
+	};
+	union message message;
+	struct stream part;
+	char node[64];
+	uint64_t id;
+	int fd;
+
+	ASSERT_EQ(0, ioctl(self->fd, BLKPG, &arg));
+	snprintf(node, sizeof(node), "%sp3", self->disk.node);
+	id = disk_id(node);
+	fd = open(node, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, open_stream(&part));
+	ASSERT_EQ(0, add_watch(part.rd, BLOCK, fd, 0));
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
+
+	ASSERT_EQ(0, set_bad(&self->disk, 1, 0, 7));
+	ASSERT_EQ(0, set_bad(&self->disk, 1, 2048 + 40, 2048 + 47));
+	EXPECT_FAILS(EIO, read_sectors(self->fd, 0, 8));
+	EXPECT_BLOCK(NOTIFY_BLOCK_IO, EIO);
+	EXPECT_FALSE(next_message(&part, &message, NOT_AT_ALL));
+	EXPECT_FAILS(EIO, read_sectors(fd, 40, 8));
+	EXPECT_BLOCK(NOTIFY_BLOCK_IO, EIO);
+	EXPECT_EQ(3, message.block.partition);
+	EXPECT_EQ(2048 + 40, message.block.sector);
+	EXPECT_MESSAGE(&part, BLOCK, NOTIFY_BLOCK_IO, block);
+	EXPECT_EQ(3, message.block.partition);
+	EXPECT_EQ(2048 + 40, message.block.sector);
+
+	close(fd);
+	arg.op = BLKPG_DEL_PARTITION;
+	ASSERT_EQ(0, ioctl(self->fd, BLKPG, &arg));
+	EXPECT_REMOVAL(&part, id);
+	EXPECT_NOTHING(&self->s);
+}
+
+TEST_F(block, device_that_goes_away)
+{
+	uint64_t id = disk_id(self->disk.node);
+	union message message;
+	int fd = open(self->disk.node, O_RDONLY | O_CLOEXEC);
+
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
+	ASSERT_EQ(0, configure(&self->disk, "power", "0"));
+	EXPECT_REMOVAL(&self->s, id);
+	EXPECT_NOTHING(&self->s);
+	EXPECT_FAILS(ENODEV, add_watch(self->s.rd, BLOCK, fd, 0));
+	EXPECT_FAILS(EBADSLT, remove_watch(self->s.rd, BLOCK, fd, 0));
+	close(fd);
+}
+
+TEST_F(block, timeout)
+{
+	union message message;
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/block/%s/queue/io_timeout",
+		 self->disk.node + strlen("/dev/"));
+	ASSERT_EQ(0, write_to(path, "200"));
+	if (configure(&self->disk, "timeout_inject/probability", "100") == -1 ||
+	    configure(&self->disk, "timeout_inject/times", "1") == -1)
+		SKIP(return, "null_blk cannot have requests time out");
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
+	EXPECT_FAILS(ETIMEDOUT, read_sectors(self->fd, 8, 8));
+	EXPECT_BLOCK(NOTIFY_BLOCK_TIMEOUT, ETIMEDOUT);
+	EXPECT_EQ(8, message.block.sector);
+}
+
+TEST_F(block, who_may_watch)
+{
+	int only_path = open(self->disk.node, O_PATH | O_CLOEXEC);
+	int only_write = open(self->disk.node, O_WRONLY | O_CLOEXEC);
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	EXPECT_FAILS(EBADF, add_watch(self->s.rd, BLOCK, only_path, 0));
+	EXPECT_FAILS(EPERM, add_watch(self->s.rd, BLOCK, only_write, 0));
+	EXPECT_FAILS(EINVAL, add_watch(self->s.rd, BLOCK, fd, 0));
+	ASSERT_EQ(0, setresuid(65534, 65534, 65534));
+	EXPECT_FAILS(EPERM, add_watch(self->s.rd, BLOCK, -1, 0));
+	/* Who was given the device, open, may. */
+	EXPECT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
+	ASSERT_EQ(0, setresuid(65534, 65534, 65534));
+	close(only_write);
+}
+
+/* Every failed request is either received or counted as lost. */
+TEST_F(block, storm_of_failures)
+{
+	unsigned long received = 0, lost = 0, losses = 0, i;
+	union message message;
+
+	ASSERT_EQ(0, set_bad(&self->disk, 1, 64, 64));
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
+	for (i = 1; i <= STORM; i++) {
+		ASSERT_EQ(-1, read_sectors(self->fd, 64, 1));
+		ASSERT_EQ(EIO, errno);
+		/* Late, so that some are lost */
+		if (i % 5000)
+			continue;
+		while (next_message(&self->s, &message, 0)) {
+			if (is_loss(&message)) {
+				ASSERT_NE(0, type_info_of(&message));
+				lost += type_info_of(&message);
+				losses++;
+			} else {
+				ASSERT_EQ(BLOCK, type_of(&message));
+				ASSERT_EQ(64, message.block.sector);
+				received++;
+			}
+		}
+	}
+	EXPECT_EQ(STORM, received + lost);
+	EXPECT_EQ(STORM / 5000, losses);
+	EXPECT_EQ(STORM / 5000 * MESSAGES, received);
+	TH_LOG("%lu received, %lu lost, %lu failed", received, lost, (unsigned long)STORM);
+}
+
+/* A disk of scsi_debug, which can say of a command what is to be its status */
+FIXTURE(scsi)
+{
+	struct stream s;
+	int fd;
+	char error[128];
+};
+
+FIXTURE_SETUP(scsi)
+{
+	struct dirent *entry;
+	char path[128];
+	DIR *dir;
+
+	if (!has_source(BLOCK))
+		SKIP(return, "no block notifications in this kernel");
+	dir = opendir("/sys/kernel/debug/scsi_debug");
+	if (!dir)
+		SKIP(return, "no scsi_debug in this kernel");
+	self->fd = -1;
+	while ((entry = readdir(dir)) != NULL) {
+		DIR *disks;
+
+		if (!strchr(entry->d_name, ':'))
+			continue;
+		snprintf(self->error, sizeof(self->error),
+			 "/sys/kernel/debug/scsi_debug/%.16s/error", entry->d_name);
+		snprintf(path, sizeof(path), "/sys/class/scsi_device/%.16s/device/block",
+			 entry->d_name);
+		disks = opendir(path);
+		while (disks && (entry = readdir(disks)) != NULL) {
+			if (entry->d_name[0] == '.')
+				continue;
+			snprintf(path, sizeof(path), "/dev/%.16s", entry->d_name);
+			self->fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+		}
+		break;
+	}
+	ASSERT_NE(-1, self->fd);
+	ASSERT_EQ(0, open_stream(&self->s));
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
+}
+
+FIXTURE_TEARDOWN(scsi)
+{
+}
+
+#define READ_10		0x28
+
+/*
+ * Have READ(10) end with a host byte, a status byte and a sense: the format is
+ * that of sdebug_error_write() in drivers/scsi/scsi_debug.c.
+ */
+static int fail_read(const char *error, int host, int status, int key, int asc,
+		     int ascq)
+{
+	return write_to(error, "2 -1 0x%x 0x%x 0x0 0x%x 0x%x 0x%x 0x%x\n",
+			READ_10, host, status, key, asc, ascq);
+}
+
+#define EXPECT_KIND(what, number)					\
+	do {								\
+		int expected_ = (number);				\
+									\
+		EXPECT_FAILS(expected_, read_sectors(self->fd, 8, 8));	\
+		EXPECT_MESSAGE(&self->s, BLOCK, what, block);		\
+		EXPECT_EQ(expected_, message.block.error);		\
+		EXPECT_EQ(8, message.block.sector);			\
+		EXPECT_EQ(0, write_to(self->error, "- 2 0x%x\n", READ_10)); \
+	} while (0)
+
+TEST_F(scsi, kinds_of_failure)
+{
+	union message message;
+
+	/* Medium error: unrecovered read error */
+	ASSERT_EQ(0, fail_read(self->error, 0, 2, 3, 0x11, 0));
+	EXPECT_KIND(NOTIFY_BLOCK_MEDIUM, ENODATA);
+	/* Illegal request: logical block address out of range */
+	ASSERT_EQ(0, fail_read(self->error, 0, 2, 5, 0x21, 0));
+	EXPECT_KIND(NOTIFY_BLOCK_TARGET, EREMOTEIO);
+	/* Illegal request: logical block guard check failed */
+	ASSERT_EQ(0, fail_read(self->error, 0, 2, 5, 0x10, 1));
+	EXPECT_KIND(NOTIFY_BLOCK_PROTECTION, EILSEQ);
+	/* Reservation conflict */
+	ASSERT_EQ(0, fail_read(self->error, 0, 0x18, 0, 0, 0));
+	EXPECT_KIND(NOTIFY_BLOCK_NEXUS, EBADE);
+	/* DID_TRANSPORT_FAILFAST */
+	ASSERT_EQ(0, fail_read(self->error, 0xf, 0, 0, 0, 0));
+	EXPECT_KIND(NOTIFY_BLOCK_TRANSPORT, ENOLINK);
+	/* Data protect: space allocation failed write protect */
+	ASSERT_EQ(0, fail_read(self->error, 0, 2, 7, 0x27, 7));
+	EXPECT_KIND(NOTIFY_BLOCK_NO_SPACE, ENOSPC);
+}
+
+TEST_HARNESS_MAIN
