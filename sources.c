@@ -5,6 +5,8 @@
  */
 
 #include <linux/export.h>
+#include <linux/init.h>
+#include <linux/usb.h>
 #include <linux/watch_sources.h>
 
 #include "../../fs/mount.h"
@@ -70,4 +72,30 @@ RUST_EXPORT_GPL(__watch_superblock_set_readonly);
 #ifdef CONFIG_WATCH_BLOCK
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_block_key, HZ);
 DEFINE_WATCH_SOURCE(watch_block_source, watch_block_key, "block");
+#endif
+
+#ifdef CONFIG_WATCH_DEVICE
+DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_device_key, HZ);
+DEFINE_WATCH_SOURCE(watch_device_source, watch_device_key, "device");
+#endif
+
+#ifdef CONFIG_WATCH_DEVICE_USB
+static int usb_event(struct notifier_block *nb, unsigned long event, void *udev)
+{
+	if ((event == USB_DEVICE_ADD || event == USB_DEVICE_REMOVE) &&
+	    static_branch_unlikely(&watch_device_key.key))
+		__watch_usb(udev, event == USB_DEVICE_ADD);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block usb_notifier = { .notifier_call = usb_event };
+
+static int __init watch_usb_init(void)
+{
+	usb_register_notify(&usb_notifier);
+	return 0;
+}
+
+/* After the USB core is there, before there are buses */
+subsys_initcall_sync(watch_usb_init);
 #endif

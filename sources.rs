@@ -20,6 +20,8 @@ use crate::Borrowed;
 
 #[cfg(CONFIG_WATCH_BLOCK)]
 mod block;
+#[cfg(CONFIG_WATCH_DEVICE)]
+mod device;
 #[cfg(CONFIG_WATCH_MOUNT)]
 mod mount;
 #[cfg(CONFIG_WATCH_SOURCES)]
@@ -94,6 +96,8 @@ impl Request {
         match self.source {
             #[cfg(CONFIG_WATCH_BLOCK)]
             block::TYPE => block::add(queue, self),
+            #[cfg(CONFIG_WATCH_DEVICE)]
+            device::TYPE => device::add(queue, self),
             #[cfg(CONFIG_WATCH_MOUNT)]
             mount::TYPE => mount::add(queue, self),
             #[cfg(CONFIG_WATCH_SUPERBLOCK)]
@@ -106,6 +110,8 @@ impl Request {
         match self.source {
             #[cfg(CONFIG_WATCH_BLOCK)]
             block::TYPE => block::remove(queue, self),
+            #[cfg(CONFIG_WATCH_DEVICE)]
+            device::TYPE => device::remove(queue, self),
             #[cfg(CONFIG_WATCH_MOUNT)]
             mount::TYPE => mount::remove(queue, self),
             #[cfg(CONFIG_WATCH_SUPERBLOCK)]

@@ -11,11 +11,13 @@
 #define _LINUX_WATCH_SOURCES_H
 
 #include <linux/blk_types.h>
+#include <linux/device/bus.h>
 #include <linux/jump_label_ratelimit.h>
 #include <linux/watch_queue.h>
 #include <linux/xarray.h>
 
 struct block_device;
+struct device;
 struct fserror_event;
 struct kqid;
 struct list_head;
@@ -23,6 +25,7 @@ struct mnt_namespace;
 struct mount;
 struct request;
 struct super_block;
+struct usb_device;
 
 #define WATCH_SOURCE_LISTS	16
 
@@ -187,6 +190,27 @@ static inline void watch_block_error(struct request *req, blk_status_t status,
 }
 
 static inline void watch_block_gone(struct block_device *bdev)
+{
+}
+#endif
+
+#ifdef CONFIG_WATCH_DEVICE
+extern struct static_key_false_deferred watch_device_key;
+extern struct watch_source watch_device_source;
+
+void __watch_device(struct device *dev, enum bus_notifier_event event);
+void __watch_usb(struct usb_device *udev, bool connected);
+
+/* Bus notifiers are about to be told of a device. */
+static inline void watch_device(struct device *dev,
+				enum bus_notifier_event event)
+{
+	if (static_branch_unlikely(&watch_device_key.key))
+		__watch_device(dev, event);
+}
+#else
+static inline void watch_device(struct device *dev,
+				enum bus_notifier_event event)
 {
 }
 #endif

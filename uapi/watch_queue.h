@@ -271,4 +271,41 @@ struct block_notification {
 	__u32	error;			/* errno */
 };
 
+/*
+ * WATCH_TYPE_DEVICE_NOTIFY: fd is -1, for all devices.  There are no flags.
+ */
+
+/* Subtypes of WATCH_TYPE_DEVICE_NOTIFY */
+enum device_notification_subtype {
+	NOTIFY_DEVICE_ADDED	= 0,
+	NOTIFY_DEVICE_REMOVED	= 1,
+	NOTIFY_DEVICE_BOUND	= 2,	/* To a driver */
+	NOTIFY_DEVICE_UNBOUND	= 3,
+	NOTIFY_USB_CONNECTED	= 4,	/* usb_notification */
+	NOTIFY_USB_DISCONNECTED	= 5,	/* usb_notification */
+};
+
+/* Something did not fit and was cut */
+#define NOTIFY_DEVICE_CUT	WATCH_INFO_FLAG_0
+
+/* Message of WATCH_TYPE_DEVICE_NOTIFY */
+struct device_notification {
+	struct watch_notification watch;
+	__u32	dev_major;		/* 0, 0 if it has no number */
+	__u32	dev_minor;
+	char	subsystem[32];		/* Bus or class.  Ends in a NUL. */
+	char	name[64];		/* Ends in a NUL. */
+};
+
+/* A USB device, hubs included */
+struct usb_notification {
+	struct watch_notification watch;
+	__u32	bus;
+	__u32	port;			/* Of the hub it is in, 0 if it is a root hub */
+	__u32	device;			/* Number on the bus */
+	__u16	vendor;			/* idVendor */
+	__u16	product;		/* idProduct */
+	char	name[32];		/* Which hubs lead to it.  Ends in a NUL. */
+};
+
 #endif /* _UAPI_LINUX_WATCH_QUEUE_H */

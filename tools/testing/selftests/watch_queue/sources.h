@@ -40,6 +40,8 @@ union message {
 	struct superblock_error_notification error;
 	struct superblock_quota_notification quota;
 	struct block_notification block;
+	struct device_notification device;
+	struct usb_notification usb;
 	unsigned char bytes[128];
 };
 

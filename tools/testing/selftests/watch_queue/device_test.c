@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a notification queue is told of devices.  Those on USB are plugged and
+ * pulled by way of QEMU's monitor, which is behind a serial port: see
+ * scripts/boot.
+ */
+
+#include "disk.h"
+
+#include <sched.h>
+#include <termios.h>
+
+#define DEVICE		WATCH_TYPE_DEVICE_NOTIFY
+#define MONITOR		"/dev/ttyS1"
+
+/* What QEMU's hub says of itself */
+#define HUB_VENDOR	0x0409
+#define HUB_PRODUCT	0x55aa
+
+FIXTURE(device)
+{
+	struct stream s;
+};
+
+FIXTURE_SETUP(device)
+{
+	if (!has_source(DEVICE))
+		SKIP(return, "no device notifications in this kernel");
+	ASSERT_EQ(0, open_stream(&self->s));
+	ASSERT_EQ(0, add_watch(self->s.rd, DEVICE, -1, 0));
+}
+
+FIXTURE_TEARDOWN(device)
+{
+}
+
+/* The next message of a subtype about a device */
+static int find_device(struct stream *s, union message *message, uint32_t what,
+		       const char *subsystem, const char *name)
+{
+	while (find_message(s, message, DEVICE, what)) {
+		if (!strcmp(subsystem, message->device.subsystem) &&
+		    (!name || !strcmp(name, message->device.name)))
+			return 1;
+	}
+	return 0;
+}
+
+/* The tests' own source is a device. */
+TEST_F(device, module_that_comes_and_goes)
+{
+	union message message;
+
+	if (access("/dev/watch_source", F_OK) == -1)
+		SKIP(return, "the test module is not loaded");
+	ASSERT_EQ(0, run("rmmod watch_source"));
+	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_REMOVED, "misc",
+				"watch_source"));
+	ASSERT_EQ(0, run("insmod test_modules/watch_source.ko"));
+	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_ADDED, "misc",
+				"watch_source"));
+	EXPECT_EQ(sizeof(message.device), length_of(&message));
+	EXPECT_EQ(TAG, tag_of(&message));
+	EXPECT_EQ(10, message.device.dev_major);
+	EXPECT_EQ(disk_id("/dev/watch_source") & 0xfffff, message.device.dev_minor);
+	EXPECT_EQ(0, message.watch.info & NOTIFY_DEVICE_CUT);
+}
+
+TEST_F(device, disk_that_comes_and_goes)
+{
+	union message message;
+	struct disk disk;
+	const char *name;
+	uint64_t id;
+
+	if (access("/sys/block/nullb0", F_OK) == -1)
+		SKIP(return, "no null_blk in this kernel");
+	ASSERT_EQ(0, make_disk(&disk, "device_test"));
+	name = disk.node + strlen("/dev/");
+	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_ADDED, "block", name));
+	EXPECT_EQ(sizeof(message.device), length_of(&message));
+	EXPECT_EQ(TAG, tag_of(&message));
+	EXPECT_EQ(0, message.watch.info & NOTIFY_DEVICE_CUT);
+	id = (uint64_t)message.device.dev_major << 20 | message.device.dev_minor;
+	EXPECT_EQ(disk_id(disk.node), id);
+	remove_disk(&disk);
+	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_REMOVED, "block", name));
+}
+
+TEST_F(device, driver_that_is_unbound_and_bound)
+{
+	union message message;
+
+	if (access("/sys/bus/usb/drivers/hub/1-0:1.0", F_OK) == -1)
+		SKIP(return, "no USB in this guest");
+	ASSERT_EQ(0, write_to("/sys/bus/usb/drivers/hub/unbind", "1-0:1.0"));
+	EXPECT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_UNBOUND, "usb", "1-0:1.0"));
+	EXPECT_EQ(0, message.device.dev_major);
+	ASSERT_EQ(0, write_to("/sys/bus/usb/drivers/hub/bind", "1-0:1.0"));
+	EXPECT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_BOUND, "usb", "1-0:1.0"));
+}
+
+/*
+ * Have QEMU's monitor do something.  It echoes, and so did the port until it
+ * was told not to: the first line is to end what that may have left behind.
+ */
+static int monitor(const char *command)
+{
+	struct termios raw;
+	int fd = open(MONITOR, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	int result;
+
+	if (fd == -1 || tcgetattr(fd, &raw) == -1)
+		return -1;
+	cfmakeraw(&raw);
+	tcsetattr(fd, TCSAFLUSH, &raw);
+	if (write(fd, "\n", 1) != 1)
+		return -1;
+	tcdrain(fd);
+	usleep(200000);
+	result = write(fd, command, strlen(command)) == (ssize_t)strlen(command) ? 0 : -1;
+	tcdrain(fd);
+	close(fd);
+	return result;
+}
+
+TEST_F(device, usb_device_that_is_plugged_and_pulled)
+{
+	union message message;
+	char name[32];
+
+	if (access("/sys/bus/usb/devices/usb1", F_OK) == -1)
+		SKIP(return, "no USB in this guest");
+	ASSERT_EQ(0, monitor("device_add usb-hub,id=plugged,port=2\n"));
+	ASSERT_TRUE(find_message(&self->s, &message, DEVICE, NOTIFY_USB_CONNECTED));
+	EXPECT_EQ(sizeof(message.usb), length_of(&message));
+	EXPECT_EQ(HUB_VENDOR, message.usb.vendor);
+	EXPECT_EQ(HUB_PRODUCT, message.usb.product);
+	EXPECT_EQ(2, message.usb.port);
+	EXPECT_LT(1, message.usb.device);
+	snprintf(name, sizeof(name), "%u-2", message.usb.bus);
+	EXPECT_STREQ(name, message.usb.name);
+	/* Its interface has a driver. */
+	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_BOUND, "usb", NULL));
+
+	ASSERT_EQ(0, monitor("device_del plugged\n"));
+	ASSERT_TRUE(find_message(&self->s, &message, DEVICE, NOTIFY_USB_DISCONNECTED));
+	EXPECT_EQ(HUB_VENDOR, message.usb.vendor);
+	EXPECT_STREQ(name, message.usb.name);
+	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_REMOVED, "usb", name));
+}
+
+TEST_F(device, network_device_of_another_namespace)
+{
+	union message message;
+	int status;
+
+	if (access("/proc/self/ns/net", F_OK) == -1)
+		SKIP(return, "no network namespaces in this kernel");
+	if (fork() == 0) {
+		struct stream s;
+
+		/* This makes a loopback device, and another namespace. */
+		if (unshare(CLONE_NEWNET) == -1 || open_stream(&s) == -1)
+			_exit(1);
+		_exit(add_watch(s.rd, DEVICE, -1, 0) != -1 || errno != EPERM);
+	}
+	ASSERT_NE(-1, wait(&status));
+	EXPECT_EQ(0, status);
+	while (next_message(&self->s, &message, NOT_AT_ALL))
+		EXPECT_STRNE("net", message.device.subsystem);
+}
+
+TEST_F(device, who_may_watch)
+{
+	struct stream s;
+
+	ASSERT_EQ(0, open_stream(&s));
+	EXPECT_FAILS(EBUSY, add_watch(self->s.rd, DEVICE, -1, 0));
+	EXPECT_FAILS(EINVAL, add_watch(s.rd, DEVICE, 0, 0));
+	EXPECT_FAILS(EBADSLT, remove_watch(s.rd, DEVICE, -1, 0));
+	/* Everybody, as with uevents */
+	ASSERT_EQ(0, setresuid(65534, 65534, 65534));
+	EXPECT_EQ(0, add_watch(s.rd, DEVICE, -1, 0));
+	EXPECT_EQ(0, remove_watch(s.rd, DEVICE, -1, 0));
+}
+
+TEST_HARNESS_MAIN
