@@ -92,6 +92,7 @@ impl Request {
         })
     }
 
+    #[cfg_attr(not(CONFIG_WATCH_SOURCES), expect(unused_variables))]
     fn add(&self, queue: Borrowed<'_>) -> Result {
         match self.source {
             #[cfg(CONFIG_WATCH_BLOCK)]
@@ -106,6 +107,7 @@ impl Request {
         }
     }
 
+    #[cfg_attr(not(CONFIG_WATCH_SOURCES), expect(unused_variables))]
     fn remove(&self, queue: Borrowed<'_>) -> Result {
         match self.source {
             #[cfg(CONFIG_WATCH_BLOCK)]
@@ -143,6 +145,7 @@ impl Request {
     }
 
     /// Asks the security modules whether the watch may be added.
+    #[cfg(CONFIG_WATCH_SOURCES)]
     fn ask_security(&self, file: Option<&LocalFile>) -> Result {
         let file = file.map_or(ptr::null_mut(), LocalFile::as_ptr);
         // SAFETY: The file is null or open.

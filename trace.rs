@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/trace/events/watch_queue.h`](srctree/include/trace/events/watch_queue.h)
 
-use kernel::{bindings, jump_label::static_branch_unlikely, tracepoint::declare_trace};
+use kernel::{
+    bindings, jump_label::static_branch_unlikely, prelude::*, str::CStrExt as _,
+    tracepoint::declare_trace,
+};
 
 use crate::note::Note;
 
@@ -19,11 +22,11 @@ declare_trace! {
     unsafe fn watch_queue_filter(queue: u64, n: *const bindings::watch_notification);
     /// # Safety
     ///
-    /// `n` is a message.
+    /// `n` is a message, and `reason` a string.
     unsafe fn watch_queue_drop(
         queue: u64,
         n: *const bindings::watch_notification,
-        reason: bindings::watch_queue_drop_reason,
+        reason: *const c_char,
     );
     /// # Safety
     ///
@@ -49,14 +52,23 @@ declare_trace! {
 
 /// Why a message was dropped.
 #[derive(Clone, Copy)]
-#[repr(u32)]
 pub(crate) enum Reason {
     /// There was no room.
-    Full = bindings::watch_queue_drop_reason_WATCH_QUEUE_DROP_FULL,
+    Full,
     /// The queue had no size yet.
-    Unsized = bindings::watch_queue_drop_reason_WATCH_QUEUE_DROP_UNSIZED,
+    Unsized,
     /// A security module said no.
-    Denied = bindings::watch_queue_drop_reason_WATCH_QUEUE_DROP_DENIED,
+    Denied,
+}
+
+impl Reason {
+    const fn name(self) -> &'static CStr {
+        match self {
+            Self::Full => c"full",
+            Self::Unsized => c"unsized",
+            Self::Denied => c"denied",
+        }
+    }
 }
 
 fn message(note: Note<'_>) -> *const bindings::watch_notification {
@@ -96,8 +108,8 @@ pub(crate) fn filter(queue: u64, note: Note<'_>) {
 /// A message that passed the filter was dropped.
 #[inline(always)]
 pub(crate) fn drop(queue: u64, note: Note<'_>, reason: Reason) {
-    // SAFETY: A note is a message.
-    unsafe { watch_queue_drop(queue, message(note), reason as u32) }
+    // SAFETY: A note is a message, and the name a string.
+    unsafe { watch_queue_drop(queue, message(note), reason.name().as_char_ptr()) }
 }
 
 /// This much was read.

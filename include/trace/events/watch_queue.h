@@ -13,34 +13,6 @@
  * what its file descriptors are links to: pipe:[queue].
  */
 
-/* Why a message was dropped */
-#define WATCH_QUEUE_DROP_REASONS		\
-	EM(FULL,	"full")			\
-	EM(UNSIZED,	"unsized")		\
-	EMe(DENIED,	"denied")
-
-#undef EM
-#undef EMe
-#define EM(a, b)	WATCH_QUEUE_DROP_##a,
-#define EMe(a, b)	WATCH_QUEUE_DROP_##a
-
-#ifndef _TRACE_WATCH_QUEUE_ENUMS
-#define _TRACE_WATCH_QUEUE_ENUMS
-enum watch_queue_drop_reason { WATCH_QUEUE_DROP_REASONS };
-#endif
-
-#undef EM
-#undef EMe
-#define EM(a, b)	TRACE_DEFINE_ENUM(WATCH_QUEUE_DROP_##a);
-#define EMe(a, b)	TRACE_DEFINE_ENUM(WATCH_QUEUE_DROP_##a);
-
-WATCH_QUEUE_DROP_REASONS
-
-#undef EM
-#undef EMe
-#define EM(a, b)	{ WATCH_QUEUE_DROP_##a, b },
-#define EMe(a, b)	{ WATCH_QUEUE_DROP_##a, b }
-
 DECLARE_EVENT_CLASS(watch_queue_message,
 	TP_PROTO(u64 queue, const struct watch_notification *n),
 	TP_ARGS(queue, n),
@@ -79,12 +51,12 @@ DEFINE_EVENT(watch_queue_message, watch_queue_filter,
 
 /*
  * A message that passed the filter did not get into a queue: the queue was
- * full, or had no size yet, which the reader is told as a loss; or an LSM did
- * not let its watcher see it, which nobody is told.
+ * "full", or "unsized" yet, which the reader is told as a loss; or an LSM
+ * "denied" its watcher to see it, which nobody is told.
  */
 TRACE_EVENT(watch_queue_drop,
 	TP_PROTO(u64 queue, const struct watch_notification *n,
-		 enum watch_queue_drop_reason reason),
+		 const char *reason),
 	TP_ARGS(queue, n, reason),
 
 	TP_STRUCT__entry(
@@ -92,7 +64,7 @@ TRACE_EVENT(watch_queue_drop,
 		__field(u32, type)
 		__field(u32, info)
 		__field(u8, subtype)
-		__field(u8, reason)
+		__string(reason, reason)
 	),
 
 	TP_fast_assign(
@@ -100,14 +72,14 @@ TRACE_EVENT(watch_queue_drop,
 		__entry->type = n->type;
 		__entry->info = n->info;
 		__entry->subtype = n->subtype;
-		__entry->reason = reason;
+		__assign_str(reason);
 	),
 
 	TP_printk("queue=%llu type=%u subtype=%u len=%u tag=%u reason=%s",
 		  __entry->queue, __entry->type, __entry->subtype,
 		  __entry->info & WATCH_INFO_LENGTH,
 		  (__entry->info & WATCH_INFO_ID) >> WATCH_INFO_ID__SHIFT,
-		  __print_symbolic(__entry->reason, WATCH_QUEUE_DROP_REASONS))
+		  __get_str(reason))
 );
 
 /*
