@@ -11,7 +11,7 @@
 
 #define MAX_POSTERS	4
 #define SIZE		512
-#define ROUNDS		401
+#define ROUNDS		101
 
 static struct poster {
 	pthread_t thread;
