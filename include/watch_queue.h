@@ -66,7 +66,8 @@ struct watch {
  * @source: What the source is called, for people to read; or %NULL.
  * @lock: Serialises changes of @watchers.
  *
- * Must stay readable for a grace period after its last watch is removed.
+ * Must stay readable for a grace period after its last watch is removed, unless
+ * nobody can be posting to it by then.
  */
 struct watch_list {
 	struct rcu_head		rcu;
