@@ -16,7 +16,9 @@
 
 #include "../kselftest_harness.h"
 
-_Static_assert(sizeof(long) == 4, "This is about 32-bit programs.");
+#ifdef __LP64__
+#error "This is about 32-bit programs."
+#endif
 
 FIXTURE(queue)
 {

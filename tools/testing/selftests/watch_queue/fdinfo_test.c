@@ -4,17 +4,30 @@
 #include "source_fixture.h"
 #include "fdinfo.h"
 
-#define EXPECT_FDINFO(fd, size, messages, bytes, delivered, filtered, lost) \
-	do {								\
-		EXPECT_EQ(size, fdinfo_number(fd, "size"));		\
-		EXPECT_EQ(messages, fdinfo_number(fd, "messages"));	\
-		EXPECT_EQ(bytes, fdinfo_number(fd, "bytes"));		\
-		EXPECT_EQ((delivered) + (filtered) + (lost),		\
-			  fdinfo_number(fd, "posted"));			\
-		EXPECT_EQ(delivered, fdinfo_number(fd, "delivered"));	\
-		EXPECT_EQ(filtered, fdinfo_number(fd, "filtered"));	\
-		EXPECT_EQ(lost, fdinfo_number(fd, "lost"));		\
-	} while (0)
+struct counts {
+	long size;
+	long messages;
+	long bytes;
+	long delivered;
+	long filtered;
+	long lost;
+};
+
+static void expect(struct __test_metadata *_metadata, int fd, struct counts counts)
+{
+	EXPECT_EQ(counts.size, fdinfo_number(fd, "size"));
+	EXPECT_EQ(counts.messages, fdinfo_number(fd, "messages"));
+	EXPECT_EQ(counts.bytes, fdinfo_number(fd, "bytes"));
+	EXPECT_EQ(counts.delivered + counts.filtered + counts.lost,
+		  fdinfo_number(fd, "posted"));
+	EXPECT_EQ(counts.delivered, fdinfo_number(fd, "delivered"));
+	EXPECT_EQ(counts.filtered, fdinfo_number(fd, "filtered"));
+	EXPECT_EQ(counts.lost, fdinfo_number(fd, "lost"));
+}
+
+/* In the order in which struct counts has them */
+#define EXPECT_FDINFO(fd, ...)	\
+	expect(_metadata, fd, (struct counts){ __VA_ARGS__ })
 
 TEST_F(source, beyond_mainline_fdinfo_counts_messages)
 {
@@ -124,11 +137,13 @@ TEST_F(source, beyond_mainline_fdinfo_shows_watches)
 		ASSERT_EQ(0, attach(self->fd, self->q.rd, i, i));
 	for (i = 0; i < 200; i++) {
 		unsigned int id, tag;
+		int fields;
 
 		line = fdinfo_nth(self->q.rd, "watch", i);
 		ASSERT_NE(NULL, line);
-		ASSERT_EQ(2, sscanf(line, "source=watch_source id=0x%x tag=0x%x",
-				    &id, &tag));
+		fields = sscanf(line, "source=watch_source id=0x%x tag=0x%x",
+				&id, &tag);
+		ASSERT_EQ(2, fields);
 		EXPECT_EQ(id, tag);
 		seen += id;
 	}

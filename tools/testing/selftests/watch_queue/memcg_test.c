@@ -11,7 +11,7 @@
 
 #define CGROUPS	"/tmp/watch_queue-cgroups"
 #define GROUP	CGROUPS "/queues"
-#define MIB	(1 << 20)
+#define MIB	(1024 * 1024)
 
 /* A control group, of which each test's process becomes a member */
 FIXTURE(memcg)
@@ -22,11 +22,11 @@ FIXTURE(memcg)
 };
 
 /* What the group has, in bytes; it changes in steps of half a mebibyte and less */
-static long in_use(FIXTURE_DATA(memcg) *self)
+static long in_use(int file)
 {
 	char text[32] = "";
 
-	if (pread(self->current, text, sizeof(text) - 1, 0) <= 0)
+	if (pread(file, text, sizeof(text) - 1, 0) <= 0)
 		return -1;
 	return atol(text);
 }
@@ -35,12 +35,12 @@ static long in_use(FIXTURE_DATA(memcg) *self)
  * Whether all is given back.  That may take a little, as memory that was mapped
  * is freed later, be it of a queue or of an attempt to make one.
  */
-static int all_is_given_back(FIXTURE_DATA(memcg) *self)
+static int all_is_given_back(int file, long before)
 {
 	int i;
 
 	for (i = 0; i < 500; i++) {
-		if (in_use(self) <= self->before + MIB)
+		if (in_use(file) <= before + MIB)
 			return 1;
 		usleep(20000);
 	}
@@ -60,7 +60,7 @@ FIXTURE_SETUP(memcg)
 	ASSERT_EQ(0, write_file(GROUP "/cgroup.procs", "0"));
 	ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
 	self->current = open(GROUP "/memory.current", O_RDONLY);
-	self->before = in_use(self);
+	self->before = in_use(self->current);
 	ASSERT_NE(-1, self->before);
 }
 
@@ -72,10 +72,10 @@ FIXTURE_TEARDOWN(memcg)
 TEST_F(memcg, beyond_mainline_memory_is_charged_to_who_sizes_the_queue)
 {
 	ASSERT_EQ(0, set_size(&self->q, 16 * MIB / 128));
-	EXPECT_LE(self->before + 15 * MIB, in_use(self));
+	EXPECT_LE(self->before + 15 * MIB, in_use(self->current));
 	close(self->q.rd);
 	close(self->q.wr);
-	EXPECT_TRUE(all_is_given_back(self));
+	EXPECT_TRUE(all_is_given_back(self->current, self->before));
 }
 
 TEST_F(memcg, beyond_mainline_size_beyond_the_limit_of_a_cgroup_is_refused_whole)
@@ -87,7 +87,7 @@ TEST_F(memcg, beyond_mainline_size_beyond_the_limit_of_a_cgroup_is_refused_whole
 	ASSERT_EQ(0, write_file(GROUP "/memory.max", limit));
 	for (i = 0; i < 3; i++) {
 		EXPECT_FAILS(ENOMEM, set_size(&self->q, 64 * MIB / 128));
-		ASSERT_TRUE(all_is_given_back(self));
+		ASSERT_TRUE(all_is_given_back(self->current, self->before));
 		EXPECT_EQ(0, fdinfo_number(self->q.rd, "size"));
 		EXPECT_EQ(65536, fcntl(self->q.rd, F_GETPIPE_SZ));
 	}

@@ -22,8 +22,8 @@ static char *last_event(const char *name)
 		at = strstr(text, name);
 		if (!at || strncmp(at + strlen(name), ": ", 2))
 			continue;
-		strcpy(line, at + strlen(name) + 2);
-		line[strcspn(line, "\n")] = '\0';
+		at += strlen(name) + 2;
+		snprintf(line, sizeof(line), "%.*s", (int)strcspn(at, "\n"), at);
 		found = line;
 	}
 	fclose(trace);
