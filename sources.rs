@@ -4,7 +4,9 @@
 
 #![cfg_attr(not(CONFIG_WATCH_SOURCES), expect(dead_code))]
 
-use core::ptr::{self, NonNull};
+#[cfg(CONFIG_WATCH_SOURCES)]
+use core::ptr;
+use core::ptr::NonNull;
 use kernel::{
     bindings,
     error::to_result,

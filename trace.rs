@@ -4,10 +4,7 @@
 //!
 //! C header: [`include/trace/events/watch_queue.h`](srctree/include/trace/events/watch_queue.h)
 
-use kernel::{
-    bindings, jump_label::static_branch_unlikely, prelude::*, str::CStrExt as _,
-    tracepoint::declare_trace,
-};
+use kernel::{bindings, jump_label::static_branch_unlikely, prelude::*, tracepoint::declare_trace};
 
 use crate::note::Note;
 
