@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ring in every interleaving: two posters and one reader, with the locks that the queue has.
+//! The ring in every interleaving in which a thread is preempted at most three times: two posters
+//! and one reader, with the locks that the queue has.
 
 use crate::{
     note::{Header, Note, MIN_LEN},
