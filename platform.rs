@@ -5,7 +5,6 @@
 //! This is the kernel's.  On the host, `tools/testing/watch_queue/` has one of the standard
 //! library and one of loom, so that [`crate::ring`] is tested and model-checked as it is.
 
-use core::arch::asm;
 use kernel::alloc::{
     flags::{__GFP_NOWARN, __GFP_RETRY_MAYFAIL, GFP_KERNEL_ACCOUNT},
     AllocError, KVVec,
@@ -105,10 +104,11 @@ impl<T: Copy> Memory<T> {
 }
 
 impl Memory<u8> {
-    /// Writes a message from the index `at` on: its first and its last word, which may overlap, and
-    /// those between them.
+    /// Writes a message from the index `at` on.
     ///
-    /// Messages are so short that this takes less than to call `memcpy()`.
+    /// Messages are so short that this takes less than to call `memcpy()`: one of up to two words is
+    /// its first and its last, which may overlap; one of up to four is its first two and its last
+    /// two, and so on.
     ///
     /// # Safety
     ///
@@ -116,6 +116,7 @@ impl Memory<u8> {
     #[inline(always)]
     pub(crate) unsafe fn write_note(&self, at: usize, note: Note<'_>) {
         const WORD: usize = size_of::<u64>();
+        const BLOCK: usize = 4 * WORD;
         // By the invariants of `Note`, there is a word.
         const _: () = assert!(WORD <= MIN_LEN);
 
@@ -123,20 +124,30 @@ impl Memory<u8> {
         // SAFETY: All words are within the message and, by the caller's promise, in bounds.
         unsafe {
             let to = self.start.add(at);
-            let copy = |offset| {
+            let copy = |offset: usize| {
                 let word = from.add(offset).cast::<u64>().read_unaligned();
                 to.add(offset).cast::<u64>().write_unaligned(word);
+            };
+            let copy_block = |offset: usize| {
+                for word in 0..BLOCK / WORD {
+                    copy(offset.wrapping_add(word * WORD));
+                }
             };
             copy(0);
             copy(length.wrapping_sub(WORD));
             if length > 2 * WORD {
-                let mut rest = length.wrapping_sub(WORD + 1) & !(WORD - 1);
-                while rest != 0 {
-                    copy(rest);
-                    rest = rest.wrapping_sub(WORD);
-                    // Unrolling the loop is not worth it: hide how often it runs.
-                    asm!("/* {0} */", inout(reg) rest, options(pure, nomem, nostack, preserves_flags));
-                }
+                copy(WORD);
+                copy(length.wrapping_sub(2 * WORD));
+            }
+            if length > BLOCK {
+                copy(2 * WORD);
+                copy(3 * WORD);
+                copy(length.wrapping_sub(3 * WORD));
+                copy(length.wrapping_sub(BLOCK));
+            }
+            if length > 2 * BLOCK {
+                copy_block(BLOCK);
+                copy_block(length.wrapping_sub(2 * BLOCK));
             }
         }
     }
