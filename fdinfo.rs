@@ -33,13 +33,11 @@ pub(crate) unsafe extern "C" fn show(m: *mut bindings::seq_file, file: *mut bind
 }
 
 fn show_counts(m: &SeqFile, queue: &Queue) {
-    let reads = queue.reads.lock();
-    let (size, messages, bytes, totals) = queue.posts.with(|posts| {
+    let (size, messages, bytes, totals) = queue.with_posts(|posts| {
         let poster = &posts.poster;
-        let bytes = reads.reader.pending_bytes(poster);
+        let bytes = poster.pending_bytes();
         (poster.capacity(), poster.queued(), bytes, poster.totals())
     });
-    drop(reads);
     let filtered = queue.filtered.load(Relaxed);
     let posted = totals
         .accepted

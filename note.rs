@@ -17,6 +17,9 @@ pub(crate) const INFO_ID: u32 = 0x0000_ff00;
 /// How far the tag is shifted.
 pub(crate) const INFO_ID_SHIFT: u32 = 8;
 
+/// Offset of the byte of a message that is [`INFO_ID`].
+pub(crate) const ID_OFFSET: usize = if cfg!(target_endian = "little") { 5 } else { 6 };
+
 /// How far the type-specific bits of `info` are shifted.
 const INFO_TYPE_INFO_SHIFT: u32 = 16;
 

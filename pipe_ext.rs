@@ -28,6 +28,7 @@ use kernel::{
 };
 
 use crate::{
+    destination::UserBuffer,
     fdinfo,
     filter::{Filter, Rule, MAX_RULES},
     rcu_cell::RcuBox,
@@ -46,6 +47,7 @@ unsafe impl Sync for FileOperations {}
 static FILE_OPERATIONS: FileOperations = FileOperations(bindings::file_operations {
     open: Some(open),
     release: Some(release),
+    read: Some(read),
     read_iter: Some(read_iter),
     write_iter: Some(write_iter),
     splice_write: Some(bindings::iter_file_splice_write),
@@ -269,18 +271,39 @@ unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::f
 /// # Safety
 ///
 /// For the VFS to call.
+unsafe extern "C" fn read(
+    file: *mut bindings::file,
+    buffer: *mut c_char,
+    room: usize,
+    _position: *mut bindings::loff_t,
+) -> isize {
+    from_result(|| {
+        // SAFETY: The file is open as long as it is read.
+        let queue = unsafe { queue_of(file) };
+        let to = UserBuffer::new(UserPtr::from_ptr(buffer.cast()), room);
+        // SAFETY: As above.
+        let may_wait = || unsafe { (*file).f_flags } & bindings::O_NONBLOCK == 0;
+        let bytes = queue.read_or_wait(to, may_wait)?;
+        Ok(bytes as isize)
+    })
+}
+
+/// # Safety
+///
+/// For the VFS to call.
 unsafe extern "C" fn read_iter(iocb: *mut bindings::kiocb, to: *mut bindings::iov_iter) -> isize {
     from_result(|| {
         // SAFETY: The file is open as long as it is read.
         let (file, queue) = unsafe { ((*iocb).ki_filp, queue_of((*iocb).ki_filp)) };
         // SAFETY: The `iocb` and its file are valid.
-        let may_wait = unsafe {
+        let may_wait = || unsafe {
             (*iocb).ki_flags & bindings::IOCB_NOWAIT == 0
                 && (*file).f_flags & bindings::O_NONBLOCK == 0
         };
         // SAFETY: This is a read, for which `to` is the destination.
         let to = unsafe { IovIterDest::from_raw(to) };
-        queue.read_or_wait(to, may_wait).map(|bytes| bytes as isize)
+        let bytes = queue.read_or_wait(to, may_wait)?;
+        Ok(bytes as isize)
     })
 }
 

@@ -13,7 +13,7 @@ use kernel::alloc::{
 pub(crate) use kernel::{
     alloc::AllocError as OutOfMemory,
     sync::{
-        atomic::{Acquire, Atomic, Release},
+        atomic::{Acquire, Atomic, Relaxed, Release},
         Arc,
     },
 };

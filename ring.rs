@@ -28,12 +28,13 @@
 //! # Losses
 //!
 //! A loss is a property of the place in the stream after the last message that was accepted.
-//! While no further message is accepted it is a number, [`Poster::lost`].  The next message seals
-//! it: it becomes a [`Loss`] that says where it lies.  There is at least one message behind each
+//! While no further message is accepted it is a number, [`Poster::lost`], and what is in the
+//! [`Overflow`], which [`Poster::settle`] adds to that.  The next message seals it: it becomes a [`Loss`] that says where it lies.  There is at least one message behind each
 //! sealed loss, so a ring for N messages never has more than N of them and the memory for them
 //! can be set aside, too.
 
 use crate::note::{self, Note};
+use crate::overflow::Overflow;
 use crate::platform::{share, Acquire, Arc, Atomic, Memory, OutOfMemory, Release};
 
 /// How many bytes of the ring each message is given.
@@ -55,10 +56,10 @@ const _: () = assert!(MAX_CAPACITY as usize * NOTE_SIZE == 1 << 31);
 pub(crate) struct Span(u64);
 
 impl Span {
-    /// One message of `bytes` bytes.
+    /// `notes` messages that have `bytes` bytes together.
     #[inline]
-    fn one(bytes: usize) -> Self {
-        Self(1 << 32 | bytes as u64)
+    fn of(notes: u32, bytes: usize) -> Self {
+        Self(u64::from(notes) << 32 | bytes as u64)
     }
 
     /// The size of the messages.  It fits if there are no more of them than a ring can have.
@@ -73,8 +74,9 @@ impl Span {
         (self.0 >> 32) as u32
     }
 
+    /// Both together.  It fits if they are read at once: that is never more than 2 GiB.
     #[inline]
-    fn plus(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: Self) -> Self {
         Self(self.0.wrapping_add(other.0))
     }
 }
@@ -93,9 +95,20 @@ impl Place {
         Span(self.0.wrapping_sub(start.0))
     }
 
+    /// What lies behind it and `span`.
     #[inline]
-    fn advance(&mut self, by: Span) {
-        self.0 = self.0.wrapping_add(by.0);
+    fn after(self, span: Span) -> Self {
+        Self(self.0.wrapping_add(span.0))
+    }
+
+    /// Whether there may be another message from here on, if all have to end before `limit`, which
+    /// is as many messages behind a place as fit, no matter how large they are.
+    ///
+    /// As long as less than `limit` allows for are there, what they lack of it is more than all
+    /// their bytes; and then the bytes alone make the difference negative.
+    #[inline]
+    fn is_before(self, limit: Self) -> bool {
+        (self.0.wrapping_sub(limit.0) as i64) < 0
     }
 }
 
@@ -129,10 +142,9 @@ struct Ring {
 }
 
 impl Ring {
-    /// The offset into `bytes` that is `step`, at most the size of it, behind another.
+    /// The offset into `bytes` that `offset` is, which is less than twice the size of it.
     #[inline]
-    fn offset_after(&self, offset: usize, step: usize) -> usize {
-        let offset = offset.wrapping_add(step);
+    fn wrapped(&self, offset: usize) -> usize {
         if offset >= self.bytes.len() {
             offset.wrapping_sub(self.bytes.len())
         } else {
@@ -155,23 +167,27 @@ impl Ring {
 /// # Invariants
 ///
 /// * `ring` is `None` if and only if `capacity` is 0.
-/// * `limit` is `capacity`, or 0 while `lost` is not 0.
-/// * `written` is what was last published in `ring.written`, and `offset` is where in `ring.bytes`
-///   that is.
+/// * `end` is where the written part ends, as last published in `ring.written`, and `offset` is where
+///   in `ring.bytes` that is.
 /// * `loss_slot` is where in `ring.losses` the next loss goes.
-/// * `queued`, at most `capacity`, is the number of messages that are not consumed.
-/// * `consumed` is the number of those that are, and `lost_before` that of the messages that were
-///   lost and are not counted in `lost`.
+/// * `sealed` is the number of losses that have been sealed, and `delivered` that of those of them
+///   that have been delivered.
+/// * `read` is the place up to which messages have been consumed.  At most `capacity` of them lie
+///   between that and the end of the written part.
+/// * `limit` is `capacity` messages behind `read`, or not behind the end while `lost` is not 0.
+/// * `consumed` is the number of messages that have been consumed, and `lost_before` that of the
+///   messages that were lost and are not counted in `lost`.
 pub(crate) struct Poster {
     ring: Option<Arc<Ring>>,
     capacity: u32,
-    /// How many messages may be queued for one more to be accepted without further ado.
-    limit: u32,
-    queued: u32,
-    written: Place,
+    /// In front of what the end has to be for one more message to be accepted without further ado.
+    limit: Place,
+    read: Place,
+    end: Place,
     offset: usize,
     loss_slot: usize,
     sealed: u32,
+    delivered: u32,
     lost: u32,
     consumed: u64,
     lost_before: u64,
@@ -190,13 +206,12 @@ pub(crate) struct Totals {
 ///
 /// # Invariants
 ///
-/// * `ring` is `None` until there is a ring; nothing is ever read then.
 /// * `read` is the place up to which messages have been consumed, and `offset` is where in
 ///   `ring.bytes` that is.
 /// * `delivered` is the number of sealed losses that have been delivered, and `loss_slot` is where
 ///   in `ring.losses` the next one is.
 pub(crate) struct Reader {
-    ring: Option<Arc<Ring>>,
+    ring: Arc<Ring>,
     read: Place,
     offset: usize,
     loss_slot: usize,
@@ -227,13 +242,16 @@ pub(crate) fn split(capacity: u32) -> Result<(Poster, Reader), OutOfMemory> {
     })?;
     // INVARIANT: Nobody else has seen `ring`.
     let reader = Reader {
-        ring: Some(ring.clone()),
-        ..Reader::unsized_yet()
+        ring: ring.clone(),
+        read: Place::default(),
+        offset: 0,
+        loss_slot: 0,
+        delivered: 0,
     };
     let poster = Poster {
         ring: Some(ring),
         capacity,
-        limit: capacity,
+        limit: Place::default().after(Span::of(capacity, 0)),
         ..Poster::unsized_yet()
     };
     Ok((poster, reader))
@@ -245,12 +263,13 @@ impl Poster {
         Self {
             ring: None,
             capacity: 0,
-            limit: 0,
-            queued: 0,
-            written: Place(0),
+            limit: Place(0),
+            read: Place(0),
+            end: Place(0),
             offset: 0,
             loss_slot: 0,
             sealed: 0,
+            delivered: 0,
             lost: 0,
             consumed: 0,
             lost_before: 0,
@@ -258,34 +277,54 @@ impl Poster {
     }
 
     /// Appends a message, or counts it as lost.
+    ///
+    /// If it is lost, `overflow` counts those that follow.  It is the same one every time.
     #[inline(always)]
-    pub(crate) fn post(&mut self, note: Note<'_>) -> Result<(), Full> {
-        if self.queued < self.limit {
-            // SAFETY: By the invariants the limit is at most the capacity.
+    pub(crate) fn post(&mut self, note: Note<'_>, overflow: &Overflow) -> Result<(), Full> {
+        if self.end.is_before(self.limit) {
+            // SAFETY: By the invariants fewer messages are queued than the capacity.
             unsafe { self.append(note) };
             Ok(())
-        } else if self.queued == self.capacity {
-            self.lost = self.lost.saturating_add(1);
-            self.limit = 0;
-            Err(Full)
         } else {
-            // SAFETY: By the invariants no more messages are queued than the capacity.
-            unsafe { self.append_behind_loss(note) };
-            Ok(())
+            self.post_behind_loss(note, overflow)
         }
     }
 
-    /// Appends a message for which there is room, but behind a loss.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Poster::append`].
+    /// Appends a message behind a loss, or counts it as lost.
     #[cold]
     #[inline(never)]
-    unsafe fn append_behind_loss(&mut self, note: Note<'_>) {
+    fn post_behind_loss(&mut self, note: Note<'_>, overflow: &Overflow) -> Result<(), Full> {
+        self.settle(overflow);
+        if self.is_full() {
+            self.lost = self.lost.saturating_add(1);
+            self.limit = self.end;
+            if self.ring.is_some() {
+                overflow.begin();
+            }
+            return Err(Full);
+        }
         self.seal_loss();
-        // SAFETY: By the caller's promise.
+        // SAFETY: By the invariants no more messages are queued than the capacity.
         unsafe { self.append(note) };
+        Ok(())
+    }
+
+    /// Counts among the lost messages those that `overflow` has.
+    ///
+    /// Everything but posting begins with this.
+    #[inline]
+    pub(crate) fn settle(&mut self, overflow: &Overflow) {
+        let more = overflow.end();
+        if more != 0 {
+            self.lost = self.lost.saturating_add(more);
+        }
+    }
+
+    /// Accepts messages again up to the capacity, unless a loss has to be sealed first.
+    fn lift_limit(&mut self) {
+        if self.lost == 0 {
+            self.limit = self.read.after(Span::of(self.capacity, 0));
+        }
     }
 
     /// Makes the pending loss one that has a message behind it, which is to be appended next.
@@ -294,7 +333,7 @@ impl Poster {
             return;
         };
         let loss = Loss {
-            at: self.written,
+            at: self.end,
             lost: self.lost,
         };
         // SAFETY: `loss_slot` is in bounds by the invariants.  It is not a loss that the
@@ -307,9 +346,9 @@ impl Poster {
         // INVARIANT: What is no longer counted in `lost` is counted in `lost_before`.
         self.lost_before = self.lost_before.wrapping_add(u64::from(self.lost));
         self.lost = 0;
-        self.limit = self.capacity;
         // INVARIANT: The loss is the reader's from here on.
         ring.sealed.store(self.sealed, Release);
+        self.lift_limit();
     }
 
     /// Appends a message for which there is room.
@@ -321,28 +360,41 @@ impl Poster {
     unsafe fn append(&mut self, note: Note<'_>) {
         // SAFETY: By the invariants there is a ring where there is a capacity.
         let ring = unsafe { self.ring.as_ref().unwrap_unchecked() };
-        let bytes = note.bytes();
-        // The part that lies in front of the end of the memory, if not all of it does.
-        let cut = ring.bytes.len().wrapping_sub(self.offset);
-        if let Some((head, tail)) = bytes.split_at_checked(cut) {
-            // SAFETY: As below, with the end of the memory between the two.
-            unsafe {
-                ring.bytes.write(self.offset, head);
-                ring.bytes.write(0, tail);
-            }
-            self.offset = tail.len();
-        } else {
+        let behind = self.offset.wrapping_add(note.bytes().len());
+        if behind < ring.bytes.len() {
             // SAFETY: The bytes are in bounds.  They are free: with fewer messages queued than
             // there is capacity for, by the caller's promise, less than `NOTE_SIZE` bytes each, at
             // least `NOTE_SIZE` bytes are.  What the reader did with them happened before
             // `Reader::consume()`, which had `self`.
             unsafe { ring.bytes.write_note(self.offset, note) };
-            self.offset = self.offset.wrapping_add(bytes.len());
+            self.end = publish(ring, self.end, note);
+            self.offset = behind;
+        } else {
+            // SAFETY: By the caller's promise.
+            unsafe { self.append_across_end(note) };
         }
-        self.written.advance(Span::one(bytes.len()));
-        self.queued = self.queued.wrapping_add(1);
-        // INVARIANT: The message is whole, and the reader's from here on.
-        ring.written.store(self.written.0, Release);
+    }
+
+    /// Appends a message that reaches to the end of the memory or across.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Poster::append`], and it does reach there.
+    #[cold]
+    #[inline(never)]
+    unsafe fn append_across_end(&mut self, note: Note<'_>) {
+        let Some(ring) = &self.ring else {
+            return;
+        };
+        let cut = ring.bytes.len().wrapping_sub(self.offset);
+        // SAFETY: By the caller's promise.  The bytes are free as in `append()`.
+        unsafe {
+            let (head, tail) = note.bytes().split_at_unchecked(cut);
+            ring.bytes.write(self.offset, head);
+            ring.bytes.write(0, tail);
+            self.offset = tail.len();
+        }
+        self.end = publish(ring, self.end, note);
     }
 
     /// How many messages have been lost since the last one was accepted.
@@ -355,20 +407,60 @@ impl Poster {
     pub(crate) fn inherit(&mut self, unsized_yet: &Self) {
         self.lost = self.lost.saturating_add(unsized_yet.lost);
         if self.lost != 0 {
-            self.limit = 0;
+            self.limit = self.end;
         }
         self.lost_before = self.lost_before.wrapping_add(unsized_yet.lost_before);
     }
 
+    /// How many messages were lost where the reader is, if it is at the end of the stream.
+    ///
+    /// Only then the loss is not among what [`Reader::next`] finds.
+    #[inline]
+    pub(crate) fn pending_loss(&self) -> u32 {
+        if self.is_at_end() {
+            self.lost
+        } else {
+            0
+        }
+    }
+
+    /// Strikes off `lost` messages of the pending loss, of which userspace has been told.
+    pub(crate) fn deliver_pending_loss(&mut self, lost: u32) {
+        // INVARIANT: What is no longer counted in `lost` is counted in `lost_before`.
+        let lost = lost.min(self.lost);
+        self.lost = self.lost.wrapping_sub(lost);
+        self.lost_before = self.lost_before.wrapping_add(u64::from(lost));
+        self.lift_limit();
+    }
+
+    /// Whether there is no message to read.
+    #[inline]
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.end == self.read
+    }
+
+    /// How many bytes could be read, losses included.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        let losses = self
+            .sealed
+            .wrapping_sub(self.delivered)
+            .wrapping_add(u32::from(self.lost != 0));
+        let notes = self.end.since(self.read);
+        notes
+            .bytes()
+            .wrapping_add((losses as usize).wrapping_mul(note::MIN_LEN))
+    }
+
     /// How many messages are queued.
+    #[inline]
     pub(crate) fn queued(&self) -> u32 {
-        self.queued
+        self.end.since(self.read).notes()
     }
 
     /// How many messages there have been.
     pub(crate) fn totals(&self) -> Totals {
         Totals {
-            accepted: self.consumed.wrapping_add(u64::from(self.queued)),
+            accepted: self.consumed.wrapping_add(u64::from(self.queued())),
             lost: self.lost_before.wrapping_add(u64::from(self.lost)),
         }
     }
@@ -377,13 +469,13 @@ impl Poster {
     #[inline]
     pub(crate) fn is_readable(&self) -> bool {
         // A sealed loss has a message behind it.
-        self.queued != 0 || self.lost != 0
+        !self.is_at_end() || self.lost != 0
     }
 
     /// Whether the next message would be lost.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.queued == self.capacity
+        self.queued() == self.capacity
     }
 
     /// How many messages there is memory for.
@@ -392,23 +484,19 @@ impl Poster {
     }
 }
 
-impl Reader {
-    /// What there is before a ring is.
-    pub(crate) const fn unsized_yet() -> Self {
-        Self {
-            ring: None,
-            read: Place(0),
-            offset: 0,
-            loss_slot: 0,
-            delivered: 0,
-        }
-    }
+/// Makes `note`, which has been written at `end`, the reader's.  Returns the place behind it.
+#[inline(always)]
+fn publish(ring: &Ring, end: Place, note: Note<'_>) -> Place {
+    let end = end.after(Span::of(1, note.bytes().len()));
+    // INVARIANT: The message is whole, and the reader's from here on.
+    ring.written.store(end.0, Release);
+    end
+}
 
+impl Reader {
     /// Finds what can be read next into `room` bytes.
     pub(crate) fn next(&self, room: usize) -> Next {
-        let Some(ring) = &self.ring else {
-            return Next::Nothing;
-        };
+        let ring = &self.ring;
         // In this order: a loss in front of a message that was written is sealed.
         let mut end = Place(ring.written.load(Acquire));
         if ring.sealed.load(Acquire) != self.delivered {
@@ -437,31 +525,33 @@ impl Reader {
     }
 
     /// Those of the messages in `all`, which [`Reader::next`] returned, that fit into `room`.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn whole_notes(&self, all: Span, room: usize) -> Span {
-        let mut fit = Span::default();
-        let Some(ring) = &self.ring else {
-            return fit;
-        };
-        let mut at = ring.offset_after(self.offset, note::LENGTH_OFFSET);
-        while fit.notes() < all.notes() {
+        let ring = &self.ring;
+        if room >= all.bytes() {
+            return all;
+        }
+        // As the messages have more bytes than there is room for, that runs out first.
+        let (mut notes, mut left) = (0, room);
+        let mut at = self.offset.wrapping_add(note::LENGTH_OFFSET);
+        while left >= note::MIN_LEN {
+            at = ring.wrapped(at);
             // SAFETY: This is a byte of a message that is written and not consumed.
             let length = note::length_from(unsafe { ring.bytes.read(at) });
-            if fit.bytes().wrapping_add(length) > room {
+            if length > left {
                 break;
             }
-            fit = fit.plus(Span::one(length));
-            at = ring.offset_after(at, length);
+            left = left.wrapping_sub(length);
+            notes += 1;
+            at = at.wrapping_add(length);
         }
-        fit
+        Span::of(notes, room.wrapping_sub(left))
     }
 
     /// The messages in `span`, which [`Reader::next`] returned.  They are in two pieces if they
     /// lie across the end of the memory; otherwise the second piece is empty.
     pub(crate) fn pieces(&self, span: Span) -> (&[u8], &[u8]) {
-        let Some(ring) = &self.ring else {
-            return (&[], &[]);
-        };
+        let ring = &self.ring;
         let first = span.bytes().min(ring.bytes.len().wrapping_sub(self.offset));
         let second = span.bytes().wrapping_sub(first);
         // SAFETY: The messages from the reader's place on are written, and only the reader accesses
@@ -476,94 +566,61 @@ impl Reader {
 
     /// Gives the messages in `span`, which [`Reader::next`] returned, back to the poster.
     ///
-    /// Does nothing if `poster` is not the other half of this reader.
-    pub(crate) fn consume(&mut self, poster: &mut Poster, span: Span) {
-        let Some(ring) = shared(&self.ring, &poster.ring) else {
-            return;
-        };
-        if span.notes() > poster.queued {
-            return;
-        }
-        self.offset = ring.offset_after(self.offset, span.bytes());
-        self.read.advance(span);
-        // INVARIANT: The memory is the poster's from here on.
-        poster.queued = poster.queued.wrapping_sub(span.notes());
-        poster.consumed = poster.consumed.wrapping_add(u64::from(span.notes()));
-    }
-
-    /// How many messages were lost where the reader is, if it is at the end of the stream.
+    /// Returns whether there was no room for more before that.
     ///
-    /// Only then the loss is not among what [`Reader::next`] finds.
+    /// Does nothing if `poster` is not the other half of this reader.
     #[inline]
-    pub(crate) fn pending_loss(&self, poster: &Poster) -> u32 {
-        if self.is_at_end(poster) {
-            poster.lost
-        } else {
-            0
+    pub(crate) fn consume(&mut self, poster: &mut Poster, span: Span) -> bool {
+        let queued = poster.queued();
+        if !self.is_half_of(poster) || span.notes() > queued {
+            return false;
         }
+        self.offset = self.ring.wrapped(self.offset.wrapping_add(span.bytes()));
+        self.read = self.read.after(span);
+        // INVARIANT: The memory is the poster's from here on.
+        poster.read = self.read;
+        if poster.lost == 0 {
+            poster.limit = poster.limit.after(span);
+        }
+        poster.consumed = poster.consumed.wrapping_add(u64::from(span.notes()));
+        queued == poster.capacity
     }
 
-    /// Whether there is no message to read.
-    #[inline]
-    pub(crate) fn is_at_end(&self, poster: &Poster) -> bool {
-        poster.queued == 0
+    fn is_half_of(&self, poster: &Poster) -> bool {
+        poster
+            .ring
+            .as_deref()
+            .is_some_and(|ring| core::ptr::eq(ring, &*self.ring))
     }
 
     /// Strikes off `lost` messages of the loss at the reader's place, of which userspace has been
-    /// told.  It was [`Reader::next`] or [`Reader::pending_loss`] that returned their number.
+    /// told.  It was [`Reader::next`] or [`Poster::pending_loss`] that returned their number.
     ///
     /// More may have been lost in the meantime.  They stay.
     pub(crate) fn deliver_loss(&mut self, poster: &mut Poster, lost: u32) {
-        let ring = match shared(&self.ring, &poster.ring) {
-            Some(ring) if self.delivered != poster.sealed => ring,
-            _ => {
-                // INVARIANT: What is no longer counted in `lost` is counted in `lost_before`.
-                let lost = lost.min(poster.lost);
-                poster.lost = poster.lost.wrapping_sub(lost);
-                poster.lost_before = poster.lost_before.wrapping_add(u64::from(lost));
-                if poster.lost == 0 {
-                    poster.limit = poster.capacity;
-                }
-                return;
-            }
-        };
+        if !self.is_half_of(poster) || self.delivered == poster.sealed {
+            poster.deliver_pending_loss(lost);
+            return;
+        }
         // A pending loss may have been sealed only now, by a message that came while userspace was
         // being told.
         //
         // SAFETY: The slot is in bounds and the loss, by the invariants, the reader's.
-        let loss = unsafe { ring.losses.read(self.loss_slot) };
+        let loss = unsafe { self.ring.losses.read(self.loss_slot) };
         if loss.lost > lost {
             let rest = Loss {
                 lost: loss.lost.wrapping_sub(lost),
                 ..loss
             };
             // SAFETY: As above.
-            unsafe { ring.losses.write(self.loss_slot, &[rest]) };
+            unsafe { self.ring.losses.write(self.loss_slot, &[rest]) };
         } else {
             // INVARIANT: The slot is the poster's from here on.
-            self.loss_slot = ring.loss_slot_after(self.loss_slot);
+            self.loss_slot = self.ring.loss_slot_after(self.loss_slot);
             self.delivered = self.delivered.wrapping_add(1);
+            poster.delivered = self.delivered;
         }
     }
-
-    /// How many bytes could be read, losses included.
-    pub(crate) fn pending_bytes(&self, poster: &Poster) -> usize {
-        let losses = poster
-            .sealed
-            .wrapping_sub(self.delivered)
-            .wrapping_add(u32::from(poster.lost != 0));
-        let notes = poster.written.since(self.read);
-        notes
-            .bytes()
-            .wrapping_add((losses as usize).wrapping_mul(note::MIN_LEN))
-    }
-}
-
-/// The ring, if both are halves of the same one.
-#[inline]
-fn shared<'a>(one: &'a Option<Arc<Ring>>, other: &Option<Arc<Ring>>) -> Option<&'a Ring> {
-    let (one, other) = (one.as_deref()?, other.as_deref()?);
-    core::ptr::eq(one, other).then_some(one)
 }
 
 // The rest of the tests is in `tools/testing/watch_queue/`.  These are to see that the kernel's
@@ -574,10 +631,15 @@ mod tests {
     use super::*;
 
     /// Posts a message of `length` bytes, each of which is `value` but the one that says so.
-    fn post(poster: &mut Poster, length: usize, value: u8) -> Result<(), Full> {
+    fn post(
+        poster: &mut Poster,
+        overflow: &Overflow,
+        length: usize,
+        value: u8,
+    ) -> Result<(), Full> {
         let mut bytes = [value; note::MAX_LEN];
         bytes[note::LENGTH_OFFSET] = length as u8;
-        poster.post(Note::new(&bytes[..length]).ok_or(Full)?)
+        poster.post(Note::new(&bytes[..length]).ok_or(Full)?, overflow)
     }
 
     /// Reads all messages that are there, and returns how many there were and how many of their
@@ -596,10 +658,11 @@ mod tests {
     #[test]
     fn a_ring_in_kernel_memory_wraps() {
         let (mut poster, mut reader) = split(32).expect("memory for a ring");
+        let overflow = Overflow::new();
         for round in 1..200_u8 {
             // 7 times 93 bytes: neither divides the size.
             for _ in 0..7 {
-                assert!(post(&mut poster, 93, round) == Ok(()));
+                assert!(post(&mut poster, &overflow, 93, round) == Ok(()));
             }
             // All bytes are of that value but those that hold the length.
             let (notes, right) = read(&mut poster, &mut reader, round);
@@ -611,21 +674,27 @@ mod tests {
     #[test]
     fn a_full_ring_counts_what_it_loses() {
         let (mut poster, mut reader) = split(32).expect("memory for a ring");
+        let overflow = Overflow::new();
         for _ in 0..32 {
-            assert!(post(&mut poster, note::MAX_LEN, 1) == Ok(()));
+            assert!(post(&mut poster, &overflow, note::MAX_LEN, 1) == Ok(()));
         }
         assert!(poster.is_full());
-        for _ in 0..5 {
-            assert!(post(&mut poster, 8, 1) == Err(Full));
+        assert!(!overflow.count());
+        assert!(post(&mut poster, &overflow, 8, 1) == Err(Full));
+        assert!(post(&mut poster, &overflow, 8, 1) == Err(Full));
+        for _ in 0..3 {
+            assert!(overflow.count());
         }
+        poster.settle(&overflow);
+        assert!(!overflow.count());
         assert_eq!(read(&mut poster, &mut reader, 1).0, 32);
-        assert_eq!(reader.pending_loss(&poster), 5);
+        assert_eq!(poster.pending_loss(), 5);
         let totals = Totals {
             accepted: 32,
             lost: 5,
         };
         assert!(poster.totals() == totals);
-        assert!(post(&mut poster, 8, 1) == Ok(()));
+        assert!(post(&mut poster, &overflow, 8, 1) == Ok(()));
         assert!(reader.next(100) == Next::Loss(5));
         reader.deliver_loss(&mut poster, 5);
         assert_eq!(read(&mut poster, &mut reader, 1).0, 1);

@@ -4,9 +4,14 @@
 //!
 //! C header: [`include/trace/events/watch_queue.h`](srctree/include/trace/events/watch_queue.h)
 
-use kernel::{bindings, jump_label::static_branch_unlikely, prelude::*, tracepoint::declare_trace};
+#[cfg(CONFIG_TRACEPOINTS)]
+use kernel::jump_label::static_branch_unlikely;
+use kernel::{bindings, prelude::*, tracepoint::declare_trace};
 
-use crate::note::Note;
+use crate::{
+    note::{Message, Note},
+    Queue,
+};
 
 declare_trace! {
     /// # Safety
@@ -72,48 +77,73 @@ fn message(note: Note<'_>) -> *const bindings::watch_notification {
     note.bytes().as_ptr().cast()
 }
 
+/// Whether a trace event does anything.
+///
+/// Asked by those that are on the way of each message: what it takes to call somebody is not to be
+/// paid for as long as nobody traces.
+#[cfg(CONFIG_TRACEPOINTS)]
+macro_rules! is_on {
+    ($tracepoint:ident) => {
+        // SAFETY: It is the static key of a trace event.
+        unsafe { static_branch_unlikely!(bindings::$tracepoint, bindings::tracepoint, key) }
+    };
+}
+
+#[cfg(not(CONFIG_TRACEPOINTS))]
+macro_rules! is_on {
+    ($tracepoint:ident) => {
+        false
+    };
+}
+
 /// A message was put into the queue.
 #[inline(always)]
-pub(crate) fn post(queue: u64, note: Note<'_>) {
-    // SAFETY: A note is a message.
-    unsafe { watch_queue_post(queue, message(note)) }
+pub(crate) fn post(queue: &Queue, note: &impl Message) {
+    #[cold]
+    #[inline(never)]
+    fn trace(queue: &Queue, note: Note<'_>) {
+        // SAFETY: A note is a message.
+        unsafe { watch_queue_post(queue.ino, message(note)) }
+    }
+
+    if is_on!(__tracepoint_watch_queue_post) {
+        trace(queue, note.note());
+    }
 }
 
 /// Whether [`filter`] does anything.
 #[inline(always)]
 pub(crate) fn filter_is_on() -> bool {
-    #[cfg(CONFIG_TRACEPOINTS)]
-    // SAFETY: It is the static key of a trace event.
-    return unsafe {
-        static_branch_unlikely!(
-            bindings::__tracepoint_watch_queue_filter,
-            bindings::tracepoint,
-            key
-        )
-    };
-    #[cfg(not(CONFIG_TRACEPOINTS))]
-    false
+    is_on!(__tracepoint_watch_queue_filter)
 }
 
 /// The filter rejected a message.
 #[inline(always)]
-pub(crate) fn filter(queue: u64, note: Note<'_>) {
+pub(crate) fn filter(queue: &Queue, note: Note<'_>) {
     // SAFETY: A note is a message.
-    unsafe { watch_queue_filter(queue, message(note)) }
+    unsafe { watch_queue_filter(queue.ino, message(note)) }
 }
 
 /// A message that passed the filter was dropped.
 #[inline(always)]
-pub(crate) fn drop(queue: u64, note: Note<'_>, reason: Reason) {
-    // SAFETY: A note is a message, and the name a string.
-    unsafe { watch_queue_drop(queue, message(note), reason.name().as_char_ptr()) }
+pub(crate) fn drop(queue: &Queue, note: &impl Message, reason: Reason) {
+    #[cold]
+    #[inline(never)]
+    fn trace(queue: &Queue, note: Note<'_>, reason: Reason) {
+        // SAFETY: A note is a message, and the name a string.
+        unsafe { watch_queue_drop(queue.ino, message(note), reason.name().as_char_ptr()) }
+    }
+
+    if is_on!(__tracepoint_watch_queue_drop) {
+        trace(queue, note.note(), reason);
+    }
 }
 
 /// This much was read.
 #[inline(always)]
-pub(crate) fn read(queue: u64, bytes: usize, messages: u32, lost: u64) {
+pub(crate) fn read(queue: &Queue, bytes: usize, messages: u32, lost: u64) {
     // SAFETY: There is nothing to promise.
-    unsafe { watch_queue_read(queue, bytes, messages, lost) }
+    unsafe { watch_queue_read(queue.ino, bytes, messages, lost) }
 }
 
 /// The queue watches an object.

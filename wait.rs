@@ -36,7 +36,10 @@ pub(crate) const ERROR: Events = bindings::EPOLLERR;
 ///
 /// Those who wait for it by way of `poll(2)`, epoll or io_uring hold a reference to a file, and a
 /// file has to keep this alive.  So it is empty when it is dropped.
+///
+/// The lock is what this begins with: who has the one has the other at hand.
 #[pin_data]
+#[repr(C)]
 pub(crate) struct WaitLock<T> {
     #[pin]
     wait: Opaque<bindings::wait_queue_head>,
@@ -163,13 +166,18 @@ impl<T> Locked<'_, T> {
         let wait = self.owner.wait.get();
         // SAFETY: The wait queue is initialised and, by the invariants, its lock is held.
         let nobody = unsafe { (*wait).head.next == &raw mut (*wait).head };
-        if nobody {
-            return;
+        if !nobody {
+            self.wake_one_who_waits(events);
         }
-        // SAFETY: As above.
+    }
+
+    /// Cold, as what it takes to call somebody is not to be paid for by those who find nobody.
+    #[cold]
+    fn wake_one_who_waits(&self, events: Events) {
+        // SAFETY: The wait queue is initialised and, by the invariants, its lock is held.
         unsafe {
             bindings::__wake_up_locked_sync_key(
-                wait,
+                self.owner.wait.get(),
                 bindings::TASK_INTERRUPTIBLE,
                 ptr::without_provenance_mut(events as usize),
             );

@@ -14,6 +14,7 @@
 
 use core::{
     cmp::Ordering,
+    marker::PhantomData,
     mem::offset_of,
     ptr::{self, NonNull},
 };
@@ -28,7 +29,9 @@ use kernel::{
 };
 
 use crate::{
-    note::{Note, Removal, INFO_ID, INFO_ID_SHIFT, INFO_LENGTH, MIN_LEN},
+    note::{
+        self, Message, Note, Removal, ID_OFFSET, INFO_ID_SHIFT, INFO_LENGTH, LENGTH_OFFSET, MIN_LEN,
+    },
     trace, Queue,
 };
 
@@ -606,14 +609,14 @@ pub(crate) unsafe extern "C" fn __post_watch_notification(
 ) {
     // SAFETY: The message is valid.
     let length = unsafe { (*n).info } & INFO_LENGTH;
-    // SAFETY: This can be asked at any time.
-    if (length as usize) < MIN_LEN || unsafe { bindings::in_nmi() } {
+    if (length as usize) < MIN_LEN {
         kernel::warn_on!(true);
         return;
     }
 
     let rcu = rcu::read_lock();
-    let event = Event { n, id };
+    let note = RawNote(n);
+    let event = Event { note, id };
     // SAFETY: By the caller's promise.
     let mut next = unsafe { first_watch(NonNull::new_unchecked(wlist)) };
     // Where nobody is interested this calls nothing, and so has nothing to save and to restore.
@@ -623,13 +626,17 @@ pub(crate) unsafe extern "C" fn __post_watch_notification(
         unsafe {
             if let Some(queue) = event.queue(watch) {
                 match queue.filter(&rcu) {
-                    None => return deliver_from(watch, queue, event, cred, rcu),
+                    // Then there is nothing to remember while others are called.
+                    None if next_watch(watch).is_none() => {
+                        return deliver(watch, note, cred, queue)
+                    }
+                    None => return deliver_from(watch, note, cred, id, queue, rcu),
                     Some(filter)
-                        if filter.rejects_all_of(event.first_word()) && !trace::filter_is_on() =>
+                        if filter.rejects_all_of(note.first_word()) && !trace::filter_is_on() =>
                     {
                         queue.count_rejected();
                     }
-                    Some(_) => return ask_from(watch, event, cred, rcu),
+                    Some(_) => return ask_from(watch, note, cred, id, rcu),
                 }
             }
             next = next_watch(watch);
@@ -637,10 +644,68 @@ pub(crate) unsafe extern "C" fn __post_watch_notification(
     }
 }
 
-/// What is being posted.
+/// What a source posts: a message, which is the source's own memory.
+#[derive(Clone, Copy)]
+struct RawNote(*mut bindings::watch_notification);
+
+impl RawNote {
+    #[inline(always)]
+    fn bytes(self) -> *mut u8 {
+        self.0.cast()
+    }
+
+    /// The word that a message begins with, type and subtype, for which C has no type.
+    ///
+    /// # Safety
+    ///
+    /// This is a message.
+    #[inline(always)]
+    unsafe fn first_word(self) -> u32 {
+        // SAFETY: By the caller's promise; messages have the alignment of what they begin with.
+        unsafe { *self.0.cast() }
+    }
+
+    /// Makes the message the one for a watch.
+    ///
+    /// # Safety
+    ///
+    /// `watch` is valid.  This is a message as long as it says, and at least [`MIN_LEN`] bytes
+    /// long.  It does not change for `'a`.
+    #[inline(always)]
+    unsafe fn address_to<'a>(self, watch: RawWatch) -> Addressed<'a> {
+        // SAFETY: By the caller's promise.  The message is the caller's to change.
+        unsafe {
+            let tag = (*watch.as_ptr()).info_id >> INFO_ID_SHIFT;
+            *self.bytes().add(ID_OFFSET) = tag as u8;
+        }
+        // INVARIANT: By the caller's promise.
+        Addressed(self, PhantomData)
+    }
+}
+
+/// A message for a watch.
+///
+/// # Invariants
+///
+/// It is a message as long as it says, at least [`MIN_LEN`] bytes.  It does not change for `'a`.
+struct Addressed<'a>(RawNote, PhantomData<&'a ()>);
+
+impl Message for Addressed<'_> {
+    /// Asks for the length only now, so that nobody has to remember it.
+    #[inline(always)]
+    fn note(&self) -> Note<'_> {
+        // SAFETY: By the invariants.
+        unsafe {
+            let length = note::length_from(*self.0.bytes().add(LENGTH_OFFSET));
+            Note::new_unchecked(core::slice::from_raw_parts(self.0.bytes(), length))
+        }
+    }
+}
+
+/// What is being posted, and about what.
 #[derive(Clone, Copy)]
 struct Event {
-    n: *mut bindings::watch_notification,
+    note: RawNote,
     id: u64,
 }
 
@@ -661,47 +726,14 @@ impl Event {
         }
     }
 
-    /// The words that a message begins with, for which C has no type.
-    #[inline(always)]
-    fn words(self) -> *mut u32 {
-        self.n.cast()
-    }
-
-    /// The first of them: type and subtype.
-    ///
-    /// # Safety
-    ///
-    /// `n` is a message.
-    #[inline(always)]
-    unsafe fn first_word(self) -> u32 {
-        // SAFETY: By the caller's promise.
-        unsafe { *self.words() }
-    }
-
-    /// Makes the message the one for a watch.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Event::queue`].  `n` is a message as long as it says, and at least [`MIN_LEN`]
-    /// bytes long.  It does not change for `'a`.
-    #[inline(always)]
-    unsafe fn note_for<'a>(self, watch: RawWatch) -> Note<'a> {
-        // SAFETY: By the caller's promise.  The message is the caller's to change.
-        unsafe {
-            let info = self.words().add(1);
-            *info = *info & !INFO_ID | (*watch.as_ptr()).info_id;
-            let length = (*info & INFO_LENGTH) as usize;
-            Note::new_unchecked(core::slice::from_raw_parts(self.n.cast(), length))
-        }
-    }
-
     /// The first watch, from `next` on, that is for the object and whose queue's filter accepts
     /// the message.
     ///
     /// # Safety
     ///
     /// `next` was on a list in the RCU read-side critical section that `rcu` is for, which does not
-    /// end during `'a`, whoever has the guard then.  For the message as for [`Event::note_for`].
+    /// end during `'a`, whoever has the guard then.  For the message as for
+    /// [`RawNote::address_to`].
     #[inline(always)]
     unsafe fn find<'a>(
         self,
@@ -715,7 +747,8 @@ impl Event {
                     match queue.filter(rcu) {
                         None => return Some((watch, queue)),
                         Some(filter) => {
-                            let note = self.note_for(watch);
+                            let message = self.note.address_to(watch);
+                            let note = message.note();
                             if filter.accepts(note.header()) {
                                 return Some((watch, queue));
                             }
@@ -730,32 +763,48 @@ impl Event {
     }
 }
 
+/// Posts a message to `queue`, which accepts it, if a security module does not object.
+///
+/// # Safety
+///
+/// `watch` was on a list in this RCU read-side critical section, and `queue` is its queue.  `cred`
+/// is valid.  For the message as for [`RawNote::address_to`].
+#[inline(never)]
+unsafe fn deliver(watch: RawWatch, note: RawNote, cred: *const bindings::cred, queue: &Queue) {
+    // SAFETY: By the caller's promise.  The watch has its credentials as long as it is valid.
+    let (message, refused) = unsafe {
+        let message = note.address_to(watch);
+        let watcher = (*watch.as_ptr()).cred;
+        let result = bindings::security_post_notification(watcher, cred, note.0);
+        (message, result < 0)
+    };
+    if refused {
+        queue.deny(&message);
+    } else {
+        queue.post(&message);
+    }
+}
+
 /// Posts an event to `queue`, which accepts it, and to those behind it that do.
 ///
 /// # Safety
 ///
 /// `watch` was on a list in the RCU read-side critical section that `rcu` is for, and `queue` is its
-/// queue.  `cred` is valid.  For the message as for [`Event::note_for`].
+/// queue.  `cred` is valid.  For the message as for [`RawNote::address_to`].
 #[inline(never)]
 unsafe fn deliver_from(
     mut watch: RawWatch,
-    mut queue: &Queue,
-    event: Event,
+    note: RawNote,
     cred: *const bindings::cred,
+    id: u64,
+    mut queue: &Queue,
     rcu: rcu::Guard,
 ) {
     loop {
-        // SAFETY: By the caller's promise.  The watch is valid as long as the RCU read-side critical
-        // section, as are its credentials.
+        // SAFETY: By the caller's promise.
         let next = unsafe {
-            let note = event.note_for(watch);
-            let watcher = (*watch.as_ptr()).cred;
-            if bindings::security_post_notification(watcher, cred, event.n) < 0 {
-                queue.deny(note);
-            } else {
-                queue.post(&note);
-            }
-            event.find(next_watch(watch), &rcu)
+            deliver(watch, note, cred, queue);
+            Event { note, id }.find(next_watch(watch), &rcu)
         };
         match next {
             Some(next) => (watch, queue) = next,
@@ -770,11 +819,18 @@ unsafe fn deliver_from(
 ///
 /// As for [`deliver_from`].
 #[inline(never)]
-unsafe fn ask_from(watch: RawWatch, event: Event, cred: *const bindings::cred, rcu: rcu::Guard) {
+unsafe fn ask_from(
+    watch: RawWatch,
+    note: RawNote,
+    cred: *const bindings::cred,
+    id: u64,
+    rcu: rcu::Guard,
+) {
     // SAFETY: By the caller's promise.
     unsafe {
+        let event = Event { note, id };
         if let Some((watch, queue)) = event.find(Some(watch), &rcu) {
-            deliver_from(watch, queue, event, cred, rcu);
+            deliver_from(watch, note, cred, id, queue, rcu);
         }
     }
 }

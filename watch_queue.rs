@@ -12,8 +12,9 @@
 //!                                 | delivers                                 |
 //!  watch        who watches what; the walk under RCU   <---------------------+
 //!
-//!  filter, note, ring                    pure: they need no kernel, and are tested without one
-//!  account, rcu_cell, wait, platform     what the rest needs of the kernel
+//!  filter, note, ring, overflow          pure: they need no kernel, and are tested without one
+//!  account, destination, rcu_cell, wait, platform
+//!                                        what the rest needs of the kernel
 //!  fdinfo, trace                         what people see of it
 //! ```
 //!
@@ -23,7 +24,6 @@ use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     bindings,
     fs::file::LocalFile,
-    iov::IovIterDest,
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
@@ -33,9 +33,11 @@ use kernel::{
 };
 
 mod account;
+mod destination;
 mod fdinfo;
 mod filter;
 mod note;
+mod overflow;
 mod pipe_ext;
 mod platform;
 mod rcu_cell;
@@ -47,8 +49,10 @@ mod watch;
 
 use crate::{
     account::{Charge, User, NOTES_PER_PAGE},
+    destination::Destination,
     filter::Filter,
     note::{Message, Note},
+    overflow::Overflow,
     rcu_cell::{RcuBox, RcuCell},
     ring::{Next, Poster, Reader, Span},
     trace::Reason,
@@ -57,11 +61,16 @@ use crate::{
 };
 
 /// What is behind a notification pipe, and what C knows as `struct watch_queue`.
+///
+/// It begins with what a post needs.
 #[pin_data]
+#[repr(C)]
 pub(crate) struct Queue {
     /// What posters need; those who wait for something to read wait here.
     #[pin]
     posts: WaitLock<Posts>,
+    /// The losses that posters count without `posts`.
+    overflow: Overflow,
     filter: RcuCell<Filter>,
     /// How many messages the filter has rejected.
     filtered: Atomic<u64>,
@@ -103,7 +112,8 @@ pub(crate) struct Ends {
 
 /// What is read from.
 struct Reads {
-    reader: Reader,
+    /// `None` as long as the queue has no size.
+    reader: Option<Reader>,
     /// What the memory of the ring is charged as, if there is any.
     charge: Option<Charge>,
 }
@@ -111,22 +121,19 @@ struct Reads {
 /// How much has been read.
 #[derive(Default)]
 struct Read {
-    /// Bytes, those of records of losses included.
-    bytes: usize,
     /// Messages.
-    notes: u32,
+    notes: Span,
+    /// The size of records of losses, in bytes.
+    records: usize,
     /// Messages that a record said were lost.
     lost: u64,
 }
 
-/// What there is to read after what has been read.
-enum After {
-    /// Messages, or a loss in front of them.
-    Notes,
-    /// A pending loss of that many messages.
-    Loss(u32),
-    /// Nothing.
-    Nothing,
+impl Read {
+    #[inline]
+    fn bytes(&self) -> usize {
+        self.notes.bytes() + self.records
+    }
 }
 
 impl Queue {
@@ -143,10 +150,11 @@ impl Queue {
                     Posts { poster: Poster::unsized_yet(), ends },
                     c"watch_queue::posts"
                 ),
+                overflow: Overflow::new(),
                 filter: RcuCell::empty(),
                 filtered: Atomic::new(0),
                 reads <- new_mutex!(
-                    Reads { reader: Reader::unsized_yet(), charge: None },
+                    Reads { reader: None, charge: None },
                     "watch_queue::reads"
                 ),
                 room <- new_wait_lock!((), c"watch_queue::room"),
@@ -175,12 +183,13 @@ impl Queue {
     /// Counts a message that the filter rejected, and traces it.
     pub(crate) fn reject(&self, note: Note<'_>) {
         self.count_rejected();
-        trace::filter(self.ino, note);
+        trace::filter(self, note);
     }
 
     /// Drops a message that its watcher may not see.
-    pub(crate) fn deny(&self, note: Note<'_>) {
-        trace::drop(self.ino, note, Reason::Denied);
+    #[inline]
+    pub(crate) fn deny(&self, message: &impl Message) {
+        trace::drop(self, message, Reason::Denied);
     }
 
     /// Appends a message, or counts it as lost, and tells those who wait.
@@ -188,129 +197,112 @@ impl Queue {
     /// In any context but NMI.
     #[inline(always)]
     pub(crate) fn post(&self, message: &impl Message) {
-        let is_news = self
-            .posts
-            .with(|posts| posts.post(message.note(), self.ino));
+        if self.overflow.count() {
+            trace::drop(self, message, Reason::Full);
+            return;
+        }
+        let is_news = self.posts.with(|posts| posts.post(message, self));
         if is_news {
             self.readable.kill(bindings::POLL_IN);
         }
     }
 
-    /// Reads as many whole messages as there are and as fit, losses included.  Does not wait.
+    /// Calls `f` with what posters need, in which all losses are counted that there have been.
+    #[inline(always)]
+    fn with_posts<R>(&self, f: impl FnOnce(&mut Locked<'_, Posts>) -> R) -> R {
+        self.posts.with(|posts| {
+            posts.poster.settle(&self.overflow);
+            f(posts)
+        })
+    }
+
+    /// Reads as many whole messages as there are and as fit, losses included, and adds them to
+    /// `done`, which is empty.  Does not wait.
     ///
-    /// Returns `None` if there is nothing to read yet.
+    /// If that is nothing, the pipe has no other end.
     ///
     /// # Errors
     ///
-    /// `ENOBUFS` if the first message does not fit, `EFAULT` if it could not be copied.
-    fn read(&self, reads: &mut Reads, to: &mut IovIterDest<'_>) -> Result<Option<Read>> {
-        let reader = &mut reads.reader;
-        let mut done = Read::default();
+    /// `EAGAIN` if there is nothing to read yet, `ENOBUFS` if the first message does not fit,
+    /// `EFAULT` if it could not be copied.
+    #[inline(always)]
+    fn read(&self, to: &mut impl Destination, done: &mut Read) -> Result {
+        let reads = &mut *self.reads.lock();
         let error = loop {
-            let lost = match reader.next(to.len()) {
-                Next::Notes(span) => match self.read_notes(reader, to, span, &mut done) {
-                    // Nothing more fits, and there may be nothing more.
-                    Ok(_) if to.len() < note::MIN_LEN => return Ok(Some(done)),
-                    Ok(After::Notes) => continue,
-                    Ok(After::Nothing) => return Ok(Some(done)),
-                    Ok(After::Loss(lost)) => lost,
-                    Err(error) => break error,
-                },
-                Next::Loss(lost) => lost,
-                Next::TooLarge => break ENOBUFS,
-                Next::Nothing => {
-                    // Asked at once, so that no message comes between the two.
-                    let (after, writers) = self
-                        .posts
-                        .with(|posts| (posts.after(reader), posts.ends.writers));
-                    match after {
-                        After::Notes => continue,
-                        After::Nothing => {
-                            let may_come = done.bytes == 0 && writers != 0;
-                            return Ok((!may_come).then_some(done));
-                        }
-                        After::Loss(lost) => lost,
+            let reader = reads.reader.as_mut();
+            let next = reader
+                .as_ref()
+                .map_or(Next::Nothing, |reader| reader.next(to.room()));
+            let lost = match (next, reader) {
+                (Next::Notes(span), Some(reader)) => {
+                    let copied = copy_notes(reader, to, span);
+                    if copied != span.bytes() {
+                        let whole = reader.whole_notes(span, copied);
+                        self.consume(reader, whole);
+                        done.notes = done.notes.and(whole);
+                        break EFAULT;
                     }
+                    let is_all = self.consume(reader, span);
+                    done.notes = done.notes.and(span);
+                    if is_all || to.room() < note::MIN_LEN {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                (Next::Loss(lost), _) => lost,
+                (Next::TooLarge, _) => break ENOBUFS,
+                _ => {
+                    // Asked at once, so that no message comes between the two.
+                    let (lost, is_at_end, writers) = self.with_posts(|posts| {
+                        let poster = &posts.poster;
+                        (
+                            poster.pending_loss(),
+                            poster.is_at_end(),
+                            posts.ends.writers,
+                        )
+                    });
+                    if !is_at_end {
+                        continue;
+                    }
+                    if lost == 0 {
+                        if done.bytes() == 0 && writers != 0 {
+                            break EAGAIN;
+                        }
+                        return Ok(());
+                    }
+                    lost
                 }
             };
-            if let Err(error) = self.read_loss(reader, to, lost, &mut done) {
+            if let Err(error) = copy_loss(to, lost) {
                 break error;
             }
+            self.with_posts(|posts| match &mut reads.reader {
+                Some(reader) => reader.deliver_loss(&mut posts.poster, lost),
+                None => posts.poster.deliver_pending_loss(lost),
+            });
+            done.records += note::MIN_LEN;
+            done.lost += u64::from(lost);
         };
-        if done.bytes == 0 {
+        if done.bytes() == 0 {
             Err(error)
         } else {
-            Ok(Some(done))
+            Ok(())
         }
     }
 
-    /// Reads the messages in `span`, and tells what comes after them.
+    /// Gives the memory of messages that have been read back to posters.
     ///
-    /// # Errors
-    ///
-    /// `EFAULT` if not all could be copied.  As many as could have been read then.
+    /// Returns whether that was all there is to read.
     #[inline(always)]
-    fn read_notes(
-        &self,
-        reader: &mut Reader,
-        to: &mut IovIterDest<'_>,
-        span: Span,
-        done: &mut Read,
-    ) -> Result<After> {
-        let wanted = span.bytes();
-        let (first, second) = reader.pieces(span);
-        let mut copied = to.copy_to_iter(first);
-        if copied == first.len() && !second.is_empty() {
-            copied += to.copy_to_iter(second);
-        }
-        let span = if copied == wanted {
-            span
-        } else {
-            reader.whole_notes(span, copied)
-        };
-        done.bytes += span.bytes();
-        done.notes += span.notes();
-
-        let (was_full, after) = self.posts.with(|posts| {
-            let was_full = posts.poster.is_full();
-            reader.consume(&mut posts.poster, span);
-            (was_full, posts.after(reader))
+    fn consume(&self, reader: &mut Reader, span: Span) -> bool {
+        let (was_full, is_all) = self.with_posts(|posts| {
+            let was_full = reader.consume(&mut posts.poster, span);
+            (was_full, !posts.poster.is_readable())
         });
         if was_full {
             self.room.with(|room| room.wake_one(WRITABLE));
         }
-        if copied == wanted {
-            Ok(after)
-        } else {
-            Err(EFAULT)
-        }
-    }
-
-    /// Reads a record that says that `lost` messages were lost.
-    ///
-    /// # Errors
-    ///
-    /// `ENOBUFS` if it does not fit, `EFAULT` if it could not be copied.
-    #[cold]
-    fn read_loss(
-        &self,
-        reader: &mut Reader,
-        to: &mut IovIterDest<'_>,
-        lost: u32,
-        done: &mut Read,
-    ) -> Result {
-        let record = note::loss_record(lost);
-        if to.len() < record.len() {
-            return Err(ENOBUFS);
-        }
-        if to.copy_to_iter(&record) != record.len() {
-            return Err(EFAULT);
-        }
-        done.bytes += record.len();
-        done.lost += u64::from(lost);
-        self.posts
-            .with(|posts| reader.deliver_loss(&mut posts.poster, lost));
-        Ok(())
+        is_all
     }
 
     /// Reads as [`Queue::read`] does, and waits for something to read if `may_wait`.
@@ -319,20 +311,17 @@ impl Queue {
     ///
     /// Those, and `EAGAIN` if it would have to wait and may not, `ERESTARTSYS` if a signal came
     /// while waiting.
-    fn read_or_wait(&self, to: &mut IovIterDest<'_>, may_wait: bool) -> Result<usize> {
-        if to.is_empty() {
+    #[inline(always)]
+    fn read_or_wait(&self, mut to: impl Destination, may_wait: impl Fn() -> bool) -> Result<usize> {
+        if to.room() == 0 {
             return Ok(0);
         }
+        let mut done = Read::default();
         let mut has_waited = false;
         let result = loop {
-            match self.read(&mut self.reads.lock(), to) {
-                Ok(Some(done)) => {
-                    trace::read(self.ino, done.bytes, done.notes, done.lost);
-                    break Ok(done.bytes);
-                }
-                Ok(None) if may_wait => {}
-                Ok(None) => break Err(EAGAIN),
-                Err(error) => break Err(error),
+            match self.read(&mut to, &mut done) {
+                Err(EAGAIN) if may_wait() => {}
+                result => break result,
             }
             self.posts.wait_interruptible(Posts::has_news)?;
             has_waited = true;
@@ -345,8 +334,10 @@ impl Queue {
                 }
             });
         }
+        result?;
+        trace::read(self, done.bytes(), done.notes.notes(), done.lost);
         self.writable.kill(bindings::POLL_OUT);
-        result
+        Ok(done.bytes())
     }
 
     /// Sets memory aside for `nr_notes` messages, rounded up to whole pages.
@@ -367,11 +358,11 @@ impl Queue {
         let charge = self.user.charge(pages)?;
         let (mut poster, reader) = ring::split((pages * NOTES_PER_PAGE) as u32)?;
 
-        self.posts.with(|posts| {
+        self.with_posts(|posts| {
             poster.inherit(&posts.poster);
             posts.poster = poster;
         });
-        reads.reader = reader;
+        reads.reader = Some(reader);
         reads.charge = Some(charge);
         Ok(())
     }
@@ -383,9 +374,7 @@ impl Queue {
 
     /// How many bytes could be read.
     fn pending_bytes(&self) -> usize {
-        let reads = self.reads.lock();
-        self.posts
-            .with(|posts| reads.reader.pending_bytes(&posts.poster))
+        self.posts.with(|posts| posts.poster.pending_bytes())
     }
 
     /// How many pages the queue holds, or `None` if it has no size yet.
@@ -398,11 +387,10 @@ impl Queue {
     fn close(&self) {
         watch::detach_all(self);
         self.set_filter(None);
-        let poster = self
-            .posts
-            .with(|posts| core::mem::replace(&mut posts.poster, Poster::unsized_yet()));
+        let poster =
+            self.with_posts(|posts| core::mem::replace(&mut posts.poster, Poster::unsized_yet()));
         let mut reads = self.reads.lock();
-        reads.reader = Reader::unsized_yet();
+        reads.reader = None;
         reads.charge = None;
         drop(reads);
         // The memory goes only now: that is nothing to do with interrupts off.
@@ -415,11 +403,17 @@ impl Locked<'_, Posts> {
     ///
     /// Returns whether that is news to who is sent signals.
     #[inline(always)]
-    fn post(&mut self, note: Note<'_>, ino: u64) -> bool {
-        if self.poster.post(note).is_ok() {
-            trace::post(ino, note);
+    fn post(&mut self, message: &impl Message, queue: &Queue) -> bool {
+        if self.poster.post(message.note(), &queue.overflow).is_ok() {
+            trace::post(queue, message);
         } else {
-            self.trace_loss(note, ino);
+            let is_unsized = self.poster.capacity() == 0;
+            let reason = if is_unsized {
+                Reason::Unsized
+            } else {
+                Reason::Full
+            };
+            trace::drop(queue, message, reason);
             // Of a run of losses, only the first is news.
             if self.poster.lost() != 1 {
                 return false;
@@ -428,35 +422,42 @@ impl Locked<'_, Posts> {
         self.wake_one(READABLE);
         true
     }
-
-    #[inline(always)]
-    fn trace_loss(&self, note: Note<'_>, ino: u64) {
-        let reason = if self.poster.capacity() == 0 {
-            Reason::Unsized
-        } else {
-            Reason::Full
-        };
-        trace::drop(ino, note, reason);
-    }
 }
 
 impl Posts {
-    /// What comes after what has been read.
-    #[inline(always)]
-    fn after(&self, reader: &Reader) -> After {
-        if !reader.is_at_end(&self.poster) {
-            return After::Notes;
-        }
-        match reader.pending_loss(&self.poster) {
-            0 => After::Nothing,
-            lost => After::Loss(lost),
-        }
-    }
-
     /// Whether somebody who waits for something to read has nothing to wait for.
     fn has_news(&self) -> bool {
         self.poster.is_readable() || self.ends.writers == 0
     }
+}
+
+/// Copies the messages in `span`, and returns how many of their bytes could be copied.
+#[inline(always)]
+fn copy_notes(reader: &Reader, to: &mut impl Destination, span: Span) -> usize {
+    let (first, second) = reader.pieces(span);
+    let copied = to.append(first);
+    if copied == first.len() && !second.is_empty() {
+        copied + to.append(second)
+    } else {
+        copied
+    }
+}
+
+/// Copies a record that says that `lost` messages were lost.
+///
+/// # Errors
+///
+/// `ENOBUFS` if it does not fit, `EFAULT` if it could not be copied.
+#[inline(always)]
+fn copy_loss(to: &mut impl Destination, lost: u32) -> Result {
+    let record = note::loss_record(lost);
+    if to.room() < record.len() {
+        return Err(ENOBUFS);
+    }
+    if to.append(&record) != record.len() {
+        return Err(EFAULT);
+    }
+    Ok(())
 }
 
 /// Who is sent `SIGIO`.

@@ -7,6 +7,8 @@
 mod filter;
 #[path = "../../../../note.rs"]
 mod note;
+#[path = "../../../../overflow.rs"]
+mod overflow;
 #[path = "../../../../ring.rs"]
 mod ring;
 

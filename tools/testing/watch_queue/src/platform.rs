@@ -26,8 +26,53 @@ pub(crate) fn share<T>(value: T) -> Result<Arc<T>, OutOfMemory> {
 }
 
 /// The orderings that the ring uses, as types, as `kernel::sync::atomic` has them.
+pub(crate) struct Relaxed;
 pub(crate) struct Acquire;
 pub(crate) struct Release;
+
+/// What a load of the kernel's may be ordered with.
+pub(crate) trait LoadOrdering {
+    const ORDERING: Ordering;
+}
+
+impl LoadOrdering for Relaxed {
+    const ORDERING: Ordering = Ordering::Relaxed;
+}
+
+impl LoadOrdering for Acquire {
+    const ORDERING: Ordering = Ordering::Acquire;
+}
+
+/// What a store of the kernel's may be ordered with.
+pub(crate) trait StoreOrdering {
+    fn ordering() -> Ordering;
+}
+
+impl StoreOrdering for Relaxed {
+    fn ordering() -> Ordering {
+        Ordering::Relaxed
+    }
+}
+
+impl StoreOrdering for Release {
+    #[cfg(loom)]
+    fn ordering() -> Ordering {
+        RELEASE.with(|ordering| ordering.get())
+    }
+
+    #[cfg(not(loom))]
+    fn ordering() -> Ordering {
+        Ordering::Release
+    }
+}
+
+#[cfg(loom)]
+std::thread_local! {
+    /// What a release of the ring is.  A test sets it wrong, to see that it is found.  All of a
+    /// model runs on the test's own thread.
+    pub(crate) static RELEASE: std::cell::Cell<Ordering> =
+        const { std::cell::Cell::new(Ordering::Release) };
+}
 
 /// The atomic integers that the ring uses.
 pub(crate) struct Atomic<T: Word>(T::Atomic);
@@ -35,26 +80,10 @@ pub(crate) struct Atomic<T: Word>(T::Atomic);
 pub(crate) trait Word: Copy {
     type Atomic;
     fn new(value: Self) -> Self::Atomic;
-    fn load(atomic: &Self::Atomic) -> Self;
-    fn store(atomic: &Self::Atomic, value: Self);
-}
-
-#[cfg(loom)]
-std::thread_local! {
-    /// What a store of the ring is ordered with.  A test sets it wrong, to see that it is found.
-    /// All of a model runs on the test's own thread.
-    pub(crate) static STORE: std::cell::Cell<Ordering> =
-        const { std::cell::Cell::new(Ordering::Release) };
-}
-
-#[cfg(loom)]
-fn store_ordering() -> Ordering {
-    STORE.with(|ordering| ordering.get())
-}
-
-#[cfg(not(loom))]
-fn store_ordering() -> Ordering {
-    Ordering::Release
+    fn load(atomic: &Self::Atomic, ordering: Ordering) -> Self;
+    fn store(atomic: &Self::Atomic, value: Self, ordering: Ordering);
+    fn swap(atomic: &Self::Atomic, value: Self, ordering: Ordering) -> Self;
+    fn exchange(atomic: &Self::Atomic, old: Self, new: Self, o: Ordering) -> Result<Self, Self>;
 }
 
 macro_rules! word {
@@ -64,11 +93,22 @@ macro_rules! word {
             fn new(value: Self) -> $atomic {
                 <$atomic>::new(value)
             }
-            fn load(atomic: &$atomic) -> Self {
-                atomic.load(Ordering::Acquire)
+            fn load(atomic: &$atomic, ordering: Ordering) -> Self {
+                atomic.load(ordering)
             }
-            fn store(atomic: &$atomic, value: Self) {
-                atomic.store(value, store_ordering())
+            fn store(atomic: &$atomic, value: Self, ordering: Ordering) {
+                atomic.store(value, ordering)
+            }
+            fn swap(atomic: &$atomic, value: Self, ordering: Ordering) -> Self {
+                atomic.swap(value, ordering)
+            }
+            fn exchange(
+                atomic: &$atomic,
+                old: Self,
+                new: Self,
+                ordering: Ordering,
+            ) -> Result<Self, Self> {
+                atomic.compare_exchange(old, new, ordering, Ordering::Relaxed)
             }
         }
     };
@@ -81,12 +121,20 @@ impl<T: Word> Atomic<T> {
         Self(T::new(value))
     }
 
-    pub(crate) fn load(&self, _: Acquire) -> T {
-        T::load(&self.0)
+    pub(crate) fn load<O: LoadOrdering>(&self, _: O) -> T {
+        T::load(&self.0, O::ORDERING)
     }
 
-    pub(crate) fn store(&self, value: T, _: Release) {
-        T::store(&self.0, value)
+    pub(crate) fn store<O: StoreOrdering>(&self, value: T, _: O) {
+        T::store(&self.0, value, O::ordering())
+    }
+
+    pub(crate) fn xchg(&self, value: T, _: Relaxed) -> T {
+        T::swap(&self.0, value, Ordering::Relaxed)
+    }
+
+    pub(crate) fn cmpxchg(&self, old: T, new: T, _: Relaxed) -> Result<T, T> {
+        T::exchange(&self.0, old, new, Ordering::Relaxed)
     }
 }
 

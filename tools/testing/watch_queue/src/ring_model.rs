@@ -4,6 +4,7 @@
 
 use crate::{
     note::{Header, Note, MIN_LEN},
+    overflow::Overflow,
     ring::{split, Next, Poster, Reader},
 };
 use std::collections::VecDeque;
@@ -66,6 +67,7 @@ pub(crate) enum Step {
 
 struct Ring {
     poster: Poster,
+    overflow: Overflow,
     reader: Reader,
     number: u32,
 }
@@ -74,12 +76,14 @@ impl Ring {
     fn post(&mut self, model: &mut Model, length: usize) {
         self.number += 1;
         let bytes = message(length, self.number);
-        let accepted = self.poster.post(Note::new(&bytes).unwrap()).is_ok();
+        let note = Note::new(&bytes).unwrap();
+        let accepted = !self.overflow.count() && self.poster.post(note, &self.overflow).is_ok();
         assert_eq!(accepted, model.post(bytes));
     }
 
     /// Reads messages into `room` of which at most `copied` bytes get through.
     fn read(&mut self, model: &mut Model, room: usize, copied: usize) {
+        self.poster.settle(&self.overflow);
         match self.reader.next(room) {
             Next::Notes(span) => {
                 let (first, second) = self.reader.pieces(span);
@@ -110,7 +114,7 @@ impl Ring {
                 Some(Item::Message(bytes)) => assert!(bytes.len() > room),
                 other => panic!("too large: {other:?}"),
             },
-            Next::Nothing => match self.reader.pending_loss(&self.poster) {
+            Next::Nothing => match self.poster.pending_loss() {
                 0 => assert!(model.items.is_empty()),
                 lost => {
                     assert_eq!(model.items.pop_front(), Some(Item::Loss(lost)));
@@ -122,9 +126,10 @@ impl Ring {
 
     /// Has `posts` posts come between a reader's finding a loss and its delivery.
     fn read_loss_while_posting(&mut self, model: &mut Model, posts: u32) {
+        self.poster.settle(&self.overflow);
         let lost = match self.reader.next(0) {
             Next::Loss(lost) => lost,
-            Next::Nothing => self.reader.pending_loss(&self.poster),
+            Next::Nothing => self.poster.pending_loss(),
             _ => 0,
         };
         if lost == 0 {
@@ -139,6 +144,7 @@ impl Ring {
             Some(Item::Loss(there)) if *there == lost => drop(model.items.pop_front()),
             other => panic!("no loss: {other:?}"),
         }
+        self.poster.settle(&self.overflow);
         self.reader.deliver_loss(&mut self.poster, lost);
     }
 }
@@ -152,6 +158,7 @@ pub(crate) fn check(capacity: u32, steps: &[Step]) {
     };
     let mut ring = Ring {
         poster,
+        overflow: Overflow::new(),
         reader,
         number: 0,
     };
@@ -170,7 +177,7 @@ pub(crate) fn check(capacity: u32, steps: &[Step]) {
                 Item::Loss(_) => MIN_LEN,
             })
             .sum();
-        assert_eq!(ring.reader.pending_bytes(&ring.poster), pending);
+        assert_eq!(ring.poster.pending_bytes(), pending);
         assert_eq!(ring.poster.is_readable(), pending != 0);
     }
     while !model.items.is_empty() {

@@ -4,7 +4,8 @@
 
 use crate::{
     note::{Note, MAX_LEN, MIN_LEN},
-    ring::{split, Next, Poster, Reader},
+    overflow::Overflow,
+    ring::{split, Next, Poster},
     ring_model::{check, message, Step},
 };
 use proptest::prelude::*;
@@ -42,18 +43,20 @@ fn a_ring_holds_as_many_of_the_longest_messages_as_it_was_made_for() {
 #[test]
 fn without_a_ring_everything_is_lost_and_the_next_ring_inherits_that() {
     let mut before = Poster::unsized_yet();
-    let reader = Reader::unsized_yet();
     let bytes = message(16, 1);
     for _ in 0..3 {
-        assert!(before.post(Note::new(&bytes).unwrap()).is_err());
+        assert!(before
+            .post(Note::new(&bytes).unwrap(), &Overflow::new())
+            .is_err());
     }
     assert!(before.is_readable());
-    assert_eq!(reader.next(100), Next::Nothing);
-    assert_eq!(reader.pending_loss(&before), 3);
+    assert_eq!(before.pending_loss(), 3);
 
     let (mut poster, mut reader) = split(2).unwrap();
     poster.inherit(&before);
-    assert!(poster.post(Note::new(&bytes).unwrap()).is_ok());
+    assert!(poster
+        .post(Note::new(&bytes).unwrap(), &Overflow::new())
+        .is_ok());
     assert_eq!(reader.next(100), Next::Loss(3));
     reader.deliver_loss(&mut poster, 3);
     assert!(matches!(reader.next(100), Next::Notes(_)));
@@ -64,8 +67,11 @@ fn halves_of_different_rings_have_nothing_to_do_with_each_other() {
     let (mut one, mut reader) = split(2).unwrap();
     let (mut other, _) = split(2).unwrap();
     let bytes = message(16, 1);
-    one.post(Note::new(&bytes).unwrap()).unwrap();
-    other.post(Note::new(&bytes).unwrap()).unwrap();
+    one.post(Note::new(&bytes).unwrap(), &Overflow::new())
+        .unwrap();
+    other
+        .post(Note::new(&bytes).unwrap(), &Overflow::new())
+        .unwrap();
     let Next::Notes(span) = reader.next(100) else {
         panic!("no message");
     };

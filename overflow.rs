@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The overflow: losses that are counted without the posters' lock.
+//!
+//! Once a queue is full and has lost a message, what becomes of the next is known: it is lost as
+//! well, and at the same place in the stream, until a reader makes room.  There is nothing to do but
+//! to count it.  So a source that does not stop costs least where it helps least.
+
+use crate::platform::{Atomic, Relaxed};
+
+/// How many messages have been lost that way: the less, the more is left.
+///
+/// # Invariants
+///
+/// * It is 0 if posters have to take their lock.  Else it is what [`Overflow::begin`] made it less
+///   the number of messages that were lost since, and at least 1.
+/// * Only who holds that lock changes it from 0 and to 0.  As long as it is not 0, the next message
+///   under the lock would be lost, and not be the first.
+pub(crate) struct Overflow(Atomic<u32>);
+
+/// One more than what can be counted before somebody has to take the lock.
+const ALL: u32 = u32::MAX;
+
+impl Overflow {
+    pub(crate) fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+
+    /// Counts a message as lost if it is sure to be, and returns whether it was.
+    #[inline(always)]
+    pub(crate) fn count(&self) -> bool {
+        let left = self.0.load(Relaxed);
+        // INVARIANT: One more message was lost if it still was as it had been, which was not 0 and
+        // is not now.  The lock is for those who come at the same time, too.
+        left > 1 && self.0.cmpxchg(left, left.wrapping_sub(1), Relaxed).is_ok()
+    }
+
+    /// Begins to count: the next message is lost.
+    ///
+    /// The caller holds the posters' lock, under which a message has been lost since
+    /// [`Overflow::end`].
+    pub(crate) fn begin(&self) {
+        // INVARIANT: No message has been counted.
+        self.0.store(ALL, Relaxed);
+    }
+
+    /// Ends the counting, and returns how many messages were counted.
+    ///
+    /// The caller holds the posters' lock.
+    #[inline]
+    pub(crate) fn end(&self) -> u32 {
+        if self.0.load(Relaxed) == 0 {
+            return 0;
+        }
+        // INVARIANT: What is taken out here is the caller's to account for.
+        ALL.wrapping_sub(self.0.xchg(0, Relaxed))
+    }
+}
