@@ -531,14 +531,17 @@ mod tests {
 
         /// Reads what there is, as bytes.
         fn read<'a>(&self, buffer: &'a mut [u8]) -> &'a [u8] {
+            let vec = bindings::kvec {
+                iov_base: buffer.as_mut_ptr().cast(),
+                iov_len: buffer.len(),
+            };
+            let iter = Opaque::<bindings::iov_iter>::uninit();
             // SAFETY: The file is open, and the buffer is that large.
             let bytes = unsafe {
-                bindings::kernel_read(
-                    self.reader.as_ptr(),
-                    buffer.as_mut_ptr().cast(),
-                    buffer.len(),
-                    core::ptr::null_mut(),
-                )
+                let direction = bindings::ITER_DEST;
+                bindings::iov_iter_kvec(iter.get(), direction, &vec, 1, buffer.len());
+                let position = core::ptr::null_mut();
+                bindings::vfs_iter_read(self.reader.as_ptr(), iter.get(), position, 0)
             };
             &buffer[..usize::try_from(bytes).unwrap_or(0)]
         }
