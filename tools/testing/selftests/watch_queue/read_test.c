@@ -161,6 +161,29 @@ TEST_F(queue, each_message_wakes_one_of_several_readers)
 	}
 }
 
+/* Whoever is woken for a message and cannot take it leaves it to the next. */
+TEST_F(queue, message_that_does_not_fit_wakes_another_reader)
+{
+	static const ssize_t rooms[] = { HEADER, KEY_NOTE }, results[] = { -1, KEY_NOTE };
+	int i, status;
+
+	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, 0));
+	for (i = 0; i < 2; i++) {
+		pid_t pid = fork();
+
+		ASSERT_NE(-1, pid);
+		if (pid == 0)
+			_exit(read(self->q.rd, self->buffer, rooms[i]) != results[i]);
+		/* They are woken in the order in which they wait. */
+		usleep(50000);
+	}
+	ASSERT_EQ(0, touch(&self->q));
+	for (i = 0; i < 2; i++) {
+		ASSERT_NE(-1, wait(&status));
+		EXPECT_EQ(0, status);
+	}
+}
+
 static void ignore(int signal)
 {
 	(void)signal;
