@@ -218,19 +218,19 @@ TEST_F(fault, attaching_to_a_key)
 	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, 100));
 }
 
-static int reopen(int fd)
+static int reopen(int fd, int mode)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return open(path, O_RDONLY | O_NONBLOCK);
+	return open(path, mode | O_NONBLOCK);
 }
 
 TEST_F(fault, reopening)
 {
 	int again = -1;
 
-	FAIL_EACH(again = reopen(self->q.rd), errno == ENFILE ? ENFILE : ENOMEM,
+	FAIL_EACH(again = reopen(self->q.rd, O_RDONLY), errno == ENFILE ? ENFILE : ENOMEM,
 		  next_fd() == self->next_fd, close(again));
 	close(again);
 	/* The files that were not opened are not waited for. */
@@ -245,6 +245,35 @@ TEST_F(fault, asking_for_sigio)
 		  fcntl(self->q.rd, F_SETFL, O_NONBLOCK));
 	EXPECT_EQ(O_ASYNC, fcntl(self->q.rd, F_GETFL) & O_ASYNC);
 	signal(SIGIO, SIG_IGN);
+}
+
+static int sigio_is_pending(void)
+{
+	sigset_t pending;
+
+	return sigpending(&pending) == 0 && sigismember(&pending, SIGIO);
+}
+
+/* Who reads and writes is told of both, or of neither. */
+TEST_F(fault, asking_for_sigio_of_both_ends)
+{
+	int both = reopen(self->q.rd, O_RDWR);
+	sigset_t sigio;
+
+	sigemptyset(&sigio);
+	sigaddset(&sigio, SIGIO);
+	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &sigio, NULL));
+	ASSERT_EQ(0, set_size(&self->q, 512));
+	ASSERT_EQ(0, attach(self->source, self->q.rd, ID, TAG));
+	ASSERT_NE(-1, both);
+	ASSERT_EQ(0, fcntl(both, F_SETOWN, getpid()));
+	FAIL_EACH(fcntl(both, F_SETFL, O_ASYNC | O_NONBLOCK), ENOMEM,
+		  (fcntl(both, F_GETFL) & O_ASYNC) == 0 &&
+		  post_some(self->source, 5, 0, 8, 1) == 0 && !sigio_is_pending(),
+		  fcntl(both, F_SETFL, O_NONBLOCK));
+	ASSERT_EQ(0, post_some(self->source, 5, 0, 8, 1));
+	EXPECT_TRUE(sigio_is_pending());
+	close(both);
 }
 
 TEST_F(fault, posting_and_reading_allocate_nothing)
