@@ -88,6 +88,12 @@ TEST_F(source, capacity_is_in_messages_of_any_length)
 	}
 }
 
+TEST_F(source, interrupts_that_are_on_stay_on)
+{
+	EXPECT_EQ(0, post_some(self->fd, 5, 0, 16, 3));
+	EXPECT_EQ(48, read(self->q.rd, self->buffer, 256));
+}
+
 TEST_F(source, posting_works_with_softirqs_off)
 {
 	struct watch_source_post args = {

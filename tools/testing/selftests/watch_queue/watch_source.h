@@ -23,7 +23,7 @@ struct watch_source_watch {
 #define WATCH_SOURCE_DETACH_ALL	_IOW('w', 2, __u64)
 
 enum watch_source_context {
-	WATCH_SOURCE_PROCESS,
+	WATCH_SOURCE_PROCESS,		/* EILSEQ if interrupts are off afterwards */
 	WATCH_SOURCE_SOFTIRQS_OFF,
 	WATCH_SOURCE_INTERRUPTS_OFF,	/* EILSEQ if they are on afterwards */
 	WATCH_SOURCE_TIMER,		/* in the timer's hard interrupt */

@@ -98,6 +98,10 @@ static int post_in_context(struct posting *posting)
 	switch (posting->args->context) {
 	case WATCH_SOURCE_PROCESS:
 		post_all(posting);
+		if (irqs_disabled()) {
+			local_irq_enable();
+			ret = -EILSEQ;
+		}
 		break;
 	case WATCH_SOURCE_SOFTIRQS_OFF:
 		local_bh_disable();
