@@ -7,7 +7,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{key::KeyEvent, meta::MetaEvent, Message};
+use crate::{
+    block::BlockEvent, device::DeviceEvent, key::KeyEvent, meta::MetaEvent, mount::MountEvent,
+    superblock::SuperblockEvent, Message,
+};
 
 /// Which source a message is from: `enum watch_notification_type`.
 ///
@@ -21,6 +24,18 @@ impl Type {
 
     /// Keys and keyrings.
     pub const KEY: Self = Self(1);
+
+    /// Mounts.
+    pub const MOUNT: Self = Self(2);
+
+    /// Mounted file systems.
+    pub const SUPERBLOCK: Self = Self(3);
+
+    /// Block devices.
+    pub const BLOCK: Self = Self(4);
+
+    /// Devices and buses.
+    pub const DEVICE: Self = Self(5);
 
     /// The largest type that a message can have.
     pub const MAX: Self = Self(0x00ff_ffff);
@@ -37,7 +52,7 @@ impl Type {
 
     /// What the type is called, if it is known.
     pub fn name(self) -> Option<&'static str> {
-        SOURCES
+        Event::SOURCES
             .iter()
             .find(|source| source.0 == self)
             .map(|source| source.1)
@@ -45,7 +60,7 @@ impl Type {
 
     /// What its events are called, by subtype; empty if the type is not known.
     pub fn subtypes(self) -> &'static [&'static str] {
-        SOURCES
+        Event::SOURCES
             .iter()
             .find(|source| source.0 == self)
             .map_or(&[], |source| source.2)
@@ -66,10 +81,10 @@ impl FromStr for Type {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(source) = SOURCES.iter().find(|source| source.1 == text) {
+        if let Some(source) = Event::SOURCES.iter().find(|source| source.1 == text) {
             return Ok(source.0);
         }
-        let known = || SOURCES.map(|source| source.1).join(", ");
+        let known = || Event::SOURCES.map(|source| source.1).join(", ");
         let number = text
             .strip_prefix("type=")
             .ok_or_else(|| format!("no type '{text}'; there are {} and type=NUMBER", known()))?;
@@ -101,7 +116,7 @@ pub(crate) fn parse_long(text: &str) -> Option<u64> {
 /// What all events of one type have in common.
 ///
 /// `Display` says in plain words what happened, for one who knows the type and the subtype.
-pub(crate) trait Source: Sized + fmt::Display {
+pub(crate) trait Source<'a>: Sized + fmt::Display {
     const TYPE: Type;
 
     /// What the type is called.
@@ -111,7 +126,7 @@ pub(crate) trait Source: Sized + fmt::Display {
     const SUBTYPES: &'static [&'static str];
 
     /// Takes apart a message of this type; `None` if it is not as this source posts them.
-    fn parse(message: Message<'_>) -> Option<Self>;
+    fn parse(message: Message<'a>) -> Option<Self>;
 }
 
 macro_rules! sources {
@@ -130,9 +145,17 @@ macro_rules! sources {
         }
 
         impl<'a> Event<'a> {
+            /// Type, name and names of the subtypes.
+            const SOURCES: [(Type, &'static str, &'static [&'static str]);
+                [$(stringify!($variant)),*].len()] = [$((
+                <$event as Source<'a>>::TYPE,
+                <$event as Source<'a>>::NAME,
+                <$event as Source<'a>>::SUBTYPES,
+            )),*];
+
             pub(crate) fn new(message: Message<'a>) -> Self {
                 let known = match message.kind() {
-                    $(<$event as Source>::TYPE => Source::parse(message).map(Self::$variant),)*
+                    $(<$event as Source<'_>>::TYPE => Source::parse(message).map(Self::$variant),)*
                     _ => None,
                 };
                 known.unwrap_or(Self::Unknown(message))
@@ -147,13 +170,6 @@ macro_rules! sources {
                 }
             }
         }
-
-        /// Type, name and names of the subtypes.
-        const SOURCES: [(Type, &str, &[&str]); [$(stringify!($variant)),*].len()] = [$((
-            <$event as Source>::TYPE,
-            <$event as Source>::NAME,
-            <$event as Source>::SUBTYPES,
-        )),*];
     };
 }
 
@@ -162,4 +178,12 @@ sources! {
     Meta(MetaEvent),
     /// Something happened to a key.
     Key(KeyEvent),
+    /// Something happened to a mount.
+    Mount(MountEvent),
+    /// Something happened to a mounted file system.
+    Superblock(SuperblockEvent),
+    /// A request to a block device failed.
+    Block(BlockEvent),
+    /// Something happened to a device.
+    Device(DeviceEvent<'a>),
 }

@@ -61,9 +61,11 @@ pub struct Stats {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Watch {
-    /// The part of the kernel that it belongs to; keys belong to `keyctl`.
+    /// The part of the kernel that it belongs to: `keyctl`, `mount_ns`, `mount` (which is a mount
+    /// and those below it), `superblock`, `block` or `device`.
     pub source: String,
-    /// Which one it is, by the source's numbering; a key's serial number.
+    /// Which one it is, by the source's numbering, as in [removals](crate::MetaEvent::Removal);
+    /// 0 for all.
     pub id: u64,
     /// What its messages are tagged with.
     pub tag: u8,

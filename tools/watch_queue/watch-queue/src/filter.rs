@@ -30,7 +30,7 @@ const INFO_LENGTH: u32 = 0x0000_007f;
 /// assert_eq!("key:2-3".parse::<Rule>()?, rule);
 /// assert_eq!(rule.to_string(), "key:linked,unlinked");
 ///
-/// assert!("type=5:0-7,40 info=0x10000/0x30000".parse::<Rule>().is_ok());
+/// assert!("type=77:0-7,40 info=0x10000/0x30000".parse::<Rule>().is_ok());
 /// assert!("key:linkd".parse::<Rule>().is_err());
 /// # Ok::<(), watch_queue::BadRule>(())
 /// ```

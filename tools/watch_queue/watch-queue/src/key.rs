@@ -247,7 +247,7 @@ pub enum KeyChange {
     SetAttr,
 }
 
-impl Source for KeyEvent {
+impl<'a> Source<'a> for KeyEvent {
     const TYPE: Type = Type::KEY;
     const NAME: &'static str = "key";
     const SUBTYPES: &'static [&'static str] = &[
@@ -261,7 +261,7 @@ impl Source for KeyEvent {
         "setattr",
     ];
 
-    fn parse(message: Message<'_>) -> Option<Self> {
+    fn parse(message: Message<'a>) -> Option<Self> {
         let key = |offset| Some(Key::from_serial(u32_at(message.bytes(), offset)? as i32));
         let (watched, aux) = (key(MIN_MESSAGE)?, key(MIN_MESSAGE + 4)?);
         let change = match message.subtype() {

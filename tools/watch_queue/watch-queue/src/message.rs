@@ -21,6 +21,12 @@ const INFO_ID_SHIFT: u32 = 8;
 const INFO_TYPE_INFO_SHIFT: u32 = 16;
 
 /// Reads a number that need not be aligned.
+pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    let (bytes, _) = bytes.get(offset..)?.split_first_chunk()?;
+    Some(u16::from_ne_bytes(*bytes))
+}
+
+/// Reads a number that need not be aligned.
 pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     let (bytes, _) = bytes.get(offset..)?.split_first_chunk()?;
     Some(u32::from_ne_bytes(*bytes))
@@ -30,6 +36,12 @@ pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
 pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     let (bytes, _) = bytes.get(offset..)?.split_first_chunk()?;
     Some(u64::from_ne_bytes(*bytes))
+}
+
+/// Reads what is before the NUL in a member of this size, or all of it.
+pub(crate) fn text_at(bytes: &[u8], offset: usize, size: usize) -> Option<&[u8]> {
+    let member = bytes.get(offset..offset + size)?;
+    member.split(|&byte| byte == 0).next()
 }
 
 /// One message: a `struct watch_notification`, and what of its type comes after it.

@@ -21,8 +21,10 @@ pub enum MetaEvent {
     ///
     /// It comes whatever the filter is.
     Removal {
-        /// What was watched, by its source's numbering; for a key its serial number.  `None` in
-        /// the short form of the message.
+        /// What was watched, by its source's numbering: a key's serial number; the id of a mount
+        /// or of a mount namespace; [`superblock`](crate::SuperblockEvent::superblock) of a file
+        /// system; the number of a block device, as `major << 20 | minor`.  `None` in the short
+        /// form of the message, which is that of all block devices and of all devices.
         id: Option<u64>,
     },
     /// Messages were lost here, for want of room.
@@ -58,12 +60,12 @@ impl Lost {
     }
 }
 
-impl Source for MetaEvent {
+impl<'a> Source<'a> for MetaEvent {
     const TYPE: Type = Type::META;
     const NAME: &'static str = "meta";
     const SUBTYPES: &'static [&'static str] = &["removal", "loss"];
 
-    fn parse(message: Message<'_>) -> Option<Self> {
+    fn parse(message: Message<'a>) -> Option<Self> {
         match message.subtype() {
             0 => Some(Self::Removal {
                 id: u64_at(message.bytes(), MIN_MESSAGE),

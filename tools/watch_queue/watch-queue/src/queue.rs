@@ -11,7 +11,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
-use crate::{sys, BadStats, Filter, Key, Messages, Stats};
+use crate::{sys, BadStats, Filter, Key, Messages, Object, Stats, Type};
 
 /// A notification queue: both ends of a pipe into which only the kernel writes.
 ///
@@ -130,6 +130,45 @@ impl Queue {
         sys::watch_key(key, self.as_fd(), None).map_err(Error::of_watching)
     }
 
+    /// Watches something other than a key; its messages get this tag.
+    ///
+    /// ```no_run
+    /// use std::{fs::File, os::fd::AsFd};
+    /// use watch_queue::{Object, Queue};
+    ///
+    /// let queue = Queue::new(256)?;
+    /// let namespace = File::open("/proc/self/ns/mnt")?;
+    /// let file_system = File::open("/srv")?;
+    /// let disk = File::open("/dev/sda")?;
+    /// queue.watch(Object::MountNamespace(namespace.as_fd()), 1)?;
+    /// queue.watch(Object::FileSystem(file_system.as_fd()), 2)?;
+    /// queue.watch(Object::BlockDevice(disk.as_fd()), 3)?;
+    /// queue.watch(Object::Devices, 4)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSource`] if the kernel does not have its source, as mainline; [`Error::Os`] with
+    /// `EINVAL` (the file is of another kind, or on nothing that can be watched), `EPERM` (who
+    /// calls this may not), `EBADF` (a block device that was opened with `O_PATH`), `EBUSY` (this
+    /// queue watches it already), `ENODEV` (the block device is gone), `EAGAIN` (there are as many
+    /// watches as this user may have), `ENOMEM`, or what a security module says.
+    pub fn watch(&self, object: Object<'_>, tag: u8) -> Result<(), Error> {
+        sys::add_watch(self.as_fd(), object, tag).map_err(|error| Error::of_object(object, error))
+    }
+
+    /// Watches something other than a key no more, which is told by a
+    /// [removal](crate::MetaEvent::Removal) in the queue.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSource`] if the kernel does not have its source; [`Error::Os`] with `EBADSLT` if
+    /// this queue does not watch it, or with `EINVAL` or `EBADF` as for [`watch`](Self::watch).
+    pub fn unwatch(&self, object: Object<'_>) -> Result<(), Error> {
+        sys::remove_watch(self.as_fd(), object).map_err(|error| Error::of_object(object, error))
+    }
+
     /// Reads as many messages as are there and as `buffer` has room for, in whole.
     ///
     /// Mainline kernels do not tell poll of a loss after the last message, only a read: after a
@@ -190,6 +229,8 @@ pub enum Error {
     NoQueues,
     /// The kernel has notification queues, but not of what happens to keys.
     NoKeyNotifications,
+    /// The kernel has notification queues, but not of what happens to objects of this type.
+    NoSource(Type),
     /// There are no statistics.
     Stats(BadStats),
     /// The kernel refused.
@@ -204,6 +245,23 @@ pub enum Error {
 impl Error {
     fn os(action: &'static str, error: io::Error) -> Self {
         Self::Os { action, error }
+    }
+
+    fn of_object(object: Object<'_>, error: io::Error) -> Self {
+        match Errno::from_io_error(&error) {
+            // Mainline does not have the ioctl at all.
+            Some(Errno::OPNOTSUPP | Errno::NOTTY) => Self::NoSource(object.kind()),
+            _ => Self::os(
+                match object {
+                    Object::MountNamespace(_) | Object::MountTree(_) => "watch the mounts",
+                    Object::FileSystem(_) => "watch the file system",
+                    Object::BlockDevice(_) => "watch the block device",
+                    Object::AllBlockDevices => "watch all block devices",
+                    Object::Devices => "watch devices",
+                },
+                error,
+            ),
+        }
     }
 
     fn of_watching(error: io::Error) -> Self {
@@ -227,6 +285,13 @@ impl fmt::Display for Error {
                 f,
                 "this kernel has no notifications of keys (CONFIG_KEY_NOTIFICATIONS)"
             ),
+            Self::NoSource(kind) => {
+                let option = kind.to_string().to_uppercase();
+                write!(
+                    f,
+                    "this kernel has no notifications of type {kind} (CONFIG_WATCH_{option})"
+                )
+            }
             Self::Stats(error) => error.fmt(f),
             Self::Os { action, error } => write!(f, "cannot {action}: {error}"),
         }
@@ -247,7 +312,7 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Os { error, .. } => error,
-            Error::NoQueues | Error::NoKeyNotifications => {
+            Error::NoQueues | Error::NoKeyNotifications | Error::NoSource(_) => {
                 io::Error::new(io::ErrorKind::Unsupported, error)
             }
             Error::Stats(_) => io::Error::other(error),

@@ -6,7 +6,7 @@
 
 use rustix::{
     fs::OFlags,
-    ioctl::{ioctl, opcode, IntegerSetter, Opcode},
+    ioctl::{ioctl, opcode, IntegerSetter, Opcode, Setter},
     pipe::{pipe_with, PipeFlags},
 };
 use std::{
@@ -16,7 +16,7 @@ use std::{
     ptr,
 };
 
-use crate::Key;
+use crate::{Key, Object};
 
 /// `O_NOTIFICATION_PIPE` of `linux/watch_queue.h`.
 const NOTIFICATION_PIPE: PipeFlags = PipeFlags::from_bits_retain(OFlags::EXCL.bits());
@@ -26,6 +26,15 @@ const SET_SIZE: Opcode = opcode::none(b'W', 0x60);
 
 /// `IOC_WATCH_QUEUE_SET_FILTER`.
 const SET_FILTER: Opcode = opcode::none(b'W', 0x61);
+
+/// `IOC_WATCH_QUEUE_ADD_WATCH`.
+pub(crate) const ADD_WATCH: Opcode = opcode::write::<RawWatch>(b'W', 0x62);
+
+/// `IOC_WATCH_QUEUE_REMOVE_WATCH`.
+pub(crate) const REMOVE_WATCH: Opcode = opcode::write::<RawWatch>(b'W', 0x63);
+
+/// `WATCH_MOUNT_SUBTREE`.
+pub(crate) const MOUNT_SUBTREE: u32 = 1;
 
 /// `KEYCTL_WATCH_KEY` of `linux/keyctl.h`.
 const KEYCTL_WATCH_KEY: c_int = 32;
@@ -63,6 +72,59 @@ pub(crate) fn set_filter(queue: BorrowedFd<'_>, filter: Option<RawFilter<'_>>) -
     // SAFETY: The argument of this ioctl is a pointer.
     let arg = unsafe { IntegerSetter::<SET_FILTER>::new_pointer(words.cast_mut().cast()) };
     // SAFETY: The kernel reads what is there, by `RawFilter`, and keeps no pointer to it.
+    Ok(unsafe { ioctl(queue, arg) }?)
+}
+
+/// A `struct watch_queue_watch`.
+#[repr(C)]
+pub(crate) struct RawWatch {
+    source: u32,
+    fd: c_int,
+    tag: u32,
+    flags: u32,
+    reserved: u64,
+}
+
+impl RawWatch {
+    pub(crate) fn new(object: Object<'_>, tag: u8) -> Self {
+        let (fd, flags) = match object {
+            Object::MountNamespace(fd) | Object::FileSystem(fd) | Object::BlockDevice(fd) => {
+                (fd.as_raw_fd(), 0)
+            }
+            Object::MountTree(fd) => (fd.as_raw_fd(), MOUNT_SUBTREE),
+            Object::AllBlockDevices | Object::Devices => (-1, 0),
+        };
+        Self {
+            source: object.kind().number(),
+            fd,
+            tag: tag.into(),
+            flags,
+            reserved: 0,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let words = [self.source, self.fd as u32, self.tag, self.flags];
+        let mut bytes: Vec<_> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
+        bytes.extend(self.reserved.to_ne_bytes());
+        bytes
+    }
+}
+
+/// Has a queue watch an object; the messages get this tag.
+pub(crate) fn add_watch(queue: BorrowedFd<'_>, object: Object<'_>, tag: u8) -> io::Result<()> {
+    // SAFETY: The argument of this ioctl is a pointer to this struct.
+    let arg = unsafe { Setter::<ADD_WATCH, _>::new(RawWatch::new(object, tag)) };
+    // SAFETY: The kernel reads the struct, and keeps no pointer to it.
+    Ok(unsafe { ioctl(queue, arg) }?)
+}
+
+/// Has a queue watch an object no more.
+pub(crate) fn remove_watch(queue: BorrowedFd<'_>, object: Object<'_>) -> io::Result<()> {
+    // SAFETY: The argument of this ioctl is a pointer to this struct.
+    let arg = unsafe { Setter::<REMOVE_WATCH, _>::new(RawWatch::new(object, 0)) };
+    // SAFETY: The kernel reads the struct, and keeps no pointer to it.
     Ok(unsafe { ioctl(queue, arg) }?)
 }
 

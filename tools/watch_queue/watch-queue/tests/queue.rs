@@ -2,7 +2,7 @@
 
 //! Queues of a kernel that has them, with `keyctl` to make things happen.
 
-use std::{io::ErrorKind, process::Command, thread, time::Duration};
+use std::{io::ErrorKind, os::fd::AsFd, process::Command, thread, time::Duration};
 use watch_queue::*;
 
 /// Runs keyctl, which prints a serial number or nothing.
@@ -132,7 +132,7 @@ fn statistics_are_those_of_this_queue() {
     let (queue, ring) = (new_queue(33), new_ring("counted"));
     let rules = [
         "key:setattr".parse().unwrap(),
-        Rule::new(Type::new(5)).tag(9),
+        Rule::new(Type::new(77)).tag(9),
     ];
     queue.set_filter(&Filter::new(rules).unwrap()).unwrap();
     queue.watch_key(ring, 0xff).unwrap();
@@ -163,4 +163,30 @@ fn sizes_are_refused_with_the_reason() {
         errno(Queue::new(usize::MAX).unwrap_err()),
         Some(libc::EINVAL)
     );
+}
+
+/// This may be a kernel with sources, or one without.
+#[test]
+#[ignore = "needs a kernel with queues"]
+fn source_that_is_not_there_is_told_of() {
+    let queue = new_queue(32);
+    let file = std::fs::File::open("/").unwrap();
+    for object in [
+        Object::MountNamespace(file.as_fd()),
+        Object::MountTree(file.as_fd()),
+        Object::FileSystem(file.as_fd()),
+        Object::AllBlockDevices,
+        Object::Devices,
+    ] {
+        match queue.watch(object, 1) {
+            Ok(()) => queue.unwatch(object).unwrap(),
+            Err(Error::NoSource(kind)) => assert_eq!(kind, object.kind()),
+            Err(error) => panic!("{object:?}: {error}"),
+        }
+    }
+    // Not a block device: which of the two is wrong depends on the kernel.
+    match queue.watch(Object::BlockDevice(file.as_fd()), 1) {
+        Err(Error::NoSource(kind)) => assert_eq!(kind, Type::BLOCK),
+        result => assert_eq!(errno(result.unwrap_err()), Some(libc::EINVAL)),
+    }
 }

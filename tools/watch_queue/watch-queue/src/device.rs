@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Devices that come and go.
+
+use std::{borrow::Cow, fmt, num::NonZeroU32};
+
+use crate::{
+    event::Source,
+    message::{text_at, u16_at, u32_at},
+    DeviceNumber, Message, Type,
+};
+
+/// `NOTIFY_DEVICE_CUT`, among the type-specific bits.
+const CUT: u16 = 1;
+
+/// Something happened to a device: `WATCH_TYPE_DEVICE_NOTIFY`.
+///
+/// Its names are borrowed from the buffer of the read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct DeviceEvent<'a> {
+    /// What the device is called, among those of its subsystem.
+    pub name: Name<'a>,
+    /// Whether a name did not fit into the message, and was cut.
+    pub cut: bool,
+    /// What happened to it.
+    #[cfg_attr(feature = "serde", serde(rename = "event"))]
+    pub change: DeviceChange,
+    /// What it is.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub device: Device<'a>,
+}
+
+/// What can happen to a device: `enum device_notification_subtype`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+#[non_exhaustive]
+pub enum DeviceChange {
+    /// It is there.
+    Added,
+    /// It is there no more.
+    Removed,
+    /// A driver takes care of it.
+    Bound,
+    /// The driver does not any more.
+    Unbound,
+    /// It is there, and is on USB.  There is an [`Added`](Self::Added) as well.
+    Connected,
+    /// It is there no more, and was on USB.  There is a [`Removed`](Self::Removed) as well.
+    Disconnected,
+}
+
+/// What a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(untagged))]
+#[non_exhaustive]
+pub enum Device<'a> {
+    /// Any device.
+    Any {
+        /// Its bus or class.
+        subsystem: Name<'a>,
+        /// Its number, if it has one.
+        number: Option<DeviceNumber>,
+    },
+    /// A USB device that was connected or disconnected, hubs included.
+    Usb {
+        /// The number of the bus.
+        bus: u32,
+        /// The port of the hub that it is in; `None` for a root hub.
+        port: Option<NonZeroU32>,
+        /// Its number on the bus.
+        address: u32,
+        /// `idVendor`.
+        vendor: u16,
+        /// `idProduct`.
+        product: u16,
+    },
+}
+
+/// A name that the kernel has given to something.
+///
+/// `Display` escapes what is not printable ASCII; JSON has U+FFFD for what is not UTF-8.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Name<'a>(&'a [u8]);
+
+impl<'a> Name<'a> {
+    /// A name, to compare with one.
+    pub const fn from_bytes(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The name as it is.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The name as text, with U+FFFD for what is not UTF-8.
+    pub fn to_string_lossy(self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.0)
+    }
+}
+
+impl PartialEq<str> for Name<'_> {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for Name<'_> {
+    fn eq(&self, other: &&str) -> bool {
+        self == *other
+    }
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.escape_ascii().fmt(f)
+    }
+}
+
+impl fmt::Debug for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Name<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_string_lossy())
+    }
+}
+
+impl<'a> Source<'a> for DeviceEvent<'a> {
+    const TYPE: Type = Type::DEVICE;
+    const NAME: &'static str = "device";
+    const SUBTYPES: &'static [&'static str] = &[
+        "added",
+        "removed",
+        "bound",
+        "unbound",
+        "connected",
+        "disconnected",
+    ];
+
+    fn parse(message: Message<'a>) -> Option<Self> {
+        let change = match message.subtype() {
+            0 => DeviceChange::Added,
+            1 => DeviceChange::Removed,
+            2 => DeviceChange::Bound,
+            3 => DeviceChange::Unbound,
+            4 => DeviceChange::Connected,
+            5 => DeviceChange::Disconnected,
+            _ => return None,
+        };
+        let bytes = message.bytes();
+        let (name, device) = match change {
+            DeviceChange::Connected | DeviceChange::Disconnected => (
+                text_at(bytes, 24, 32)?,
+                Device::Usb {
+                    bus: u32_at(bytes, 8)?,
+                    port: NonZeroU32::new(u32_at(bytes, 12)?),
+                    address: u32_at(bytes, 16)?,
+                    vendor: u16_at(bytes, 20)?,
+                    product: u16_at(bytes, 22)?,
+                },
+            ),
+            _ => (
+                text_at(bytes, 48, 64)?,
+                Device::Any {
+                    subsystem: Name(text_at(bytes, 16, 32)?),
+                    number: match (u32_at(bytes, 8)?, u32_at(bytes, 12)?) {
+                        (0, 0) => None,
+                        (major, minor) => Some(DeviceNumber { major, minor }),
+                    },
+                },
+            ),
+        };
+        Some(Self {
+            name: Name(name),
+            cut: message.type_info() & CUT != 0,
+            change,
+            device,
+        })
+    }
+}
+
+impl fmt::Display for DeviceEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name;
+        match self.device {
+            Device::Any { subsystem, number } => {
+                write!(f, "{subsystem} {name}")?;
+                if let Some(number) = number {
+                    write!(f, " {number}")?;
+                }
+            }
+            Device::Usb {
+                bus,
+                port,
+                address,
+                vendor,
+                product,
+            } => {
+                write!(f, "usb {name}: {vendor:04x}:{product:04x}, bus {bus}")?;
+                if let Some(port) = port {
+                    write!(f, " port {port}")?;
+                }
+                write!(f, " device {address}")?;
+            }
+        }
+        if self.cut {
+            write!(f, " (cut)")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the header for userspace says, for the library's tests to compare with:
+ * without an argument, constants; with `watch`, an argument of
+ * IOC_WATCH_QUEUE_ADD_WATCH; with `messages`, one message of each subtype.
+ */
+
+#include <stdio.h>
+#include <string.h>
+#include <linux/mount.h>
+#include <linux/quota.h>
+#include "watch_queue.h"
+
+#define TAG	7
+
+/* MS_*, which cannot be had without those of the C library */
+#define PRIVATE		(1 << 18)
+#define SHARED		(1 << 20)
+
+#define HEADER(message, kind, what) {					\
+	.type = kind,							\
+	.subtype = what,						\
+	.info = sizeof(message) | TAG << WATCH_INFO_ID__SHIFT,		\
+}
+
+static void put(const void *what, size_t size)
+{
+	fwrite(what, size, 1, stdout);
+}
+
+static void put_constants(void)
+{
+	printf("%lu\n", (unsigned long)IOC_WATCH_QUEUE_ADD_WATCH);
+	printf("%lu\n", (unsigned long)IOC_WATCH_QUEUE_REMOVE_WATCH);
+	printf("%zu\n", sizeof(struct watch_queue_watch));
+	printf("%d\n", WATCH_MOUNT_SUBTREE);
+}
+
+static void put_watch(void)
+{
+	struct watch_queue_watch watch = {
+		.source = WATCH_TYPE_MOUNT_NOTIFY,
+		.fd = 1,
+		.tag = TAG,
+		.flags = WATCH_MOUNT_SUBTREE,
+	};
+
+	put(&watch, sizeof(watch));
+}
+
+static void put_mounts(void)
+{
+	unsigned int what;
+
+	for (what = NOTIFY_MOUNT_ATTACHED; what <= NOTIFY_MOUNT_EXPIRED; what++) {
+		struct mount_notification message = {
+			.watch = HEADER(message, WATCH_TYPE_MOUNT_NOTIFY, what),
+			.mnt_id = 0x8000000000000001,
+			.parent_id = 0x8000000000000002,
+			.mnt_ns_id = 0x8000000000000003,
+			.attr = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+				MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOATIME |
+				MOUNT_ATTR_STRICTATIME | MOUNT_ATTR_NODIRATIME |
+				MOUNT_ATTR_IDMAP | MOUNT_ATTR_NOSYMFOLLOW,
+			.propagation = SHARED | PRIVATE,
+		};
+
+		put(&message, sizeof(message));
+	}
+}
+
+#define SUPERBLOCK(message, what) {					\
+	.watch = HEADER(message, WATCH_TYPE_SUPERBLOCK_NOTIFY, what),	\
+	.sb_id = 0x8000000000000001,					\
+	.dev_major = 7,							\
+	.dev_minor = 1000,						\
+}
+
+static void put_superblocks(void)
+{
+	struct superblock_notification readonly =
+		SUPERBLOCK(readonly, NOTIFY_SUPERBLOCK_READONLY);
+	struct superblock_notification readwrite =
+		SUPERBLOCK(readwrite, NOTIFY_SUPERBLOCK_READWRITE);
+	unsigned int kind;
+
+	for (kind = SUPERBLOCK_BUFFERED_READ; kind <= SUPERBLOCK_METADATA; kind++) {
+		struct superblock_error_notification error = {
+			.sb = SUPERBLOCK(error, NOTIFY_SUPERBLOCK_ERROR),
+			.error = 117,
+			.kind = kind,
+			.ino = 0x8000000000000002,
+			.pos = 0x8000000000000003,
+			.len = 0x8000000000000004,
+		};
+
+		put(&error, sizeof(error));
+	}
+	put(&readonly, sizeof(readonly));
+	put(&readwrite, sizeof(readwrite));
+	for (kind = QUOTA_NL_IHARDWARN; kind <= QUOTA_NL_BSOFTBELOW; kind++) {
+		struct superblock_quota_notification quota = {
+			.sb = SUPERBLOCK(quota, NOTIFY_SUPERBLOCK_QUOTA),
+			.error = 122,
+			.kind = kind,
+			.type = 2,	/* PRJQUOTA, which is not for userspace */
+			.id = 4711,
+		};
+
+		put(&quota, sizeof(quota));
+	}
+}
+
+static void put_block(unsigned int what, unsigned int op)
+{
+	struct block_notification message = {
+		.watch = HEADER(message, WATCH_TYPE_BLOCK_NOTIFY, what),
+		.diskseq = 0x8000000000000001,
+		.sector = 0x8000000000000002,
+		.len = 4096,
+		.dev_major = 8,
+		.dev_minor = 16,
+		.partition = 3,
+		.op = op,
+		.error = 5,
+	};
+
+	put(&message, sizeof(message));
+}
+
+static void put_devices(void)
+{
+	unsigned int what;
+
+	for (what = NOTIFY_DEVICE_ADDED; what <= NOTIFY_DEVICE_UNBOUND; what++) {
+		struct device_notification device = {
+			.watch = HEADER(device, WATCH_TYPE_DEVICE_NOTIFY, what),
+			.dev_major = 8,
+			.dev_minor = 16,
+			.subsystem = "block",
+			.name = "sdb",
+		};
+
+		put(&device, sizeof(device));
+	}
+	for (what = NOTIFY_USB_CONNECTED; what <= NOTIFY_USB_DISCONNECTED; what++) {
+		struct usb_notification usb = {
+			.watch = HEADER(usb, WATCH_TYPE_DEVICE_NOTIFY, what),
+			.bus = 1,
+			.port = 2,
+			.device = 3,
+			.vendor = 0x0409,
+			.product = 0x55aa,
+			.name = "1-2",
+		};
+
+		usb.watch.info |= NOTIFY_DEVICE_CUT;
+		put(&usb, sizeof(usb));
+	}
+}
+
+static void put_messages(void)
+{
+	unsigned int i;
+
+	put_mounts();
+	put_superblocks();
+	for (i = NOTIFY_BLOCK_IO; i <= NOTIFY_BLOCK_OTHER; i++)
+		put_block(i, BLOCK_READ);
+	for (i = BLOCK_READ; i <= BLOCK_OTHER; i++)
+		put_block(NOTIFY_BLOCK_IO, i);
+	put_devices();
+}
+
+int main(int argc, char *argv[])
+{
+	if (argc < 2)
+		put_constants();
+	else if (!strcmp(argv[1], "watch"))
+		put_watch();
+	else
+		put_messages();
+	return 0;
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Whether the library knows the kernel's header for userspace: `uapi.c` is compiled with it, and
+//! asked.
+
+use std::{fs, num::NonZeroU32, os::fd::AsFd, path::Path, process::Command};
+
+use crate::{sys, sys::RawWatch, *};
+
+/// What the program says.
+fn said(arguments: &[&str]) -> Vec<u8> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let name = format!("uapi-{}-{}", std::process::id(), arguments.concat());
+    let program = std::env::temp_dir().join(name);
+    let compiled = Command::new("cc")
+        .args(["-Wall", "-Werror", "-I"])
+        .arg(here.join("../../../uapi"))
+        .arg(here.join("src/uapi.c"))
+        .arg("-o")
+        .arg(&program)
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+    let output = Command::new(&program).args(arguments).output();
+    fs::remove_file(&program).unwrap();
+    let output = output.unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+#[test]
+fn ioctls_are_those_of_the_kernel() {
+    let numbers = String::from_utf8(said(&[])).unwrap();
+    let numbers: Vec<u64> = numbers.lines().map(|line| line.parse().unwrap()).collect();
+    let here = [
+        u64::from(sys::ADD_WATCH),
+        u64::from(sys::REMOVE_WATCH),
+        size_of::<RawWatch>() as u64,
+        u64::from(sys::MOUNT_SUBTREE),
+    ];
+    assert_eq!(numbers, here);
+
+    // Standard output is one, and so it is there.
+    let stdout = std::io::stdout();
+    let watch = RawWatch::new(Object::MountTree(stdout.as_fd()), 7);
+    assert_eq!(said(&["watch"]), watch.to_bytes());
+}
+
+#[test]
+fn messages_are_those_of_the_kernel() {
+    let bytes = said(&["messages"]);
+    let mut messages = Messages::new(&bytes).map(|message| {
+        let message = message.unwrap();
+        assert_eq!(message.tag(), 7);
+        (message.name().unwrap(), message.event())
+    });
+    let mut expect = |name: &str, event: Event<'_>| {
+        assert_eq!(messages.next(), Some((name, event)));
+    };
+
+    const HIGH: u64 = 1 << 63;
+    for (name, change) in [
+        ("attached", MountChange::Attached),
+        ("detached", MountChange::Detached),
+        ("moved_from", MountChange::MovedFrom),
+        ("moved_to", MountChange::MovedTo),
+        ("setattr", MountChange::SetAttr),
+        ("expired", MountChange::Expired),
+    ] {
+        let event = MountEvent {
+            mount: HIGH | 1,
+            change,
+            parent: Some(HIGH | 2),
+            namespace: HIGH | 3,
+            attributes: MountAttributes::all(),
+            propagation: Propagation::SHARED | Propagation::PRIVATE,
+        };
+        expect(name, Event::Mount(event));
+    }
+
+    let superblock = |change| {
+        Event::Superblock(SuperblockEvent {
+            superblock: HIGH | 1,
+            device: DeviceNumber {
+                major: 7,
+                minor: 1000,
+            },
+            change,
+        })
+    };
+    for kind in [
+        ErrorKind::BufferedRead,
+        ErrorKind::BufferedWrite,
+        ErrorKind::DirectRead,
+        ErrorKind::DirectWrite,
+        ErrorKind::DataLost,
+        ErrorKind::Metadata,
+    ] {
+        let error = SuperblockChange::Error {
+            error: 117,
+            kind,
+            inode: Some(HIGH | 2),
+            range: Some(FileRange {
+                pos: HIGH | 3,
+                len: HIGH | 4,
+            }),
+        };
+        expect("error", superblock(error));
+    }
+    expect("readonly", superblock(SuperblockChange::ReadOnly));
+    expect("readwrite", superblock(SuperblockChange::ReadWrite));
+    for warning in [
+        QuotaWarning::InodeHardLimit,
+        QuotaWarning::InodeGraceExpired,
+        QuotaWarning::InodeSoftLimit,
+        QuotaWarning::BlockHardLimit,
+        QuotaWarning::BlockGraceExpired,
+        QuotaWarning::BlockSoftLimit,
+        QuotaWarning::BelowInodeHardLimit,
+        QuotaWarning::BelowInodeSoftLimit,
+        QuotaWarning::BelowBlockHardLimit,
+        QuotaWarning::BelowBlockSoftLimit,
+    ] {
+        let quota = SuperblockChange::Quota {
+            error: NonZeroU32::new(122),
+            warning,
+            owner: QuotaOwner::Project,
+            id: 4711,
+        };
+        expect("quota", superblock(quota));
+    }
+
+    let block = |failure, op| {
+        Event::Block(BlockEvent {
+            device: DeviceNumber {
+                major: 8,
+                minor: 16,
+            },
+            partition: NonZeroU32::new(3),
+            diskseq: HIGH | 1,
+            failure,
+            op,
+            sector: HIGH | 2,
+            len: 4096,
+            error: 5,
+        })
+    };
+    for (name, failure) in [
+        ("io", BlockFailure::Io),
+        ("timeout", BlockFailure::Timeout),
+        ("nospace", BlockFailure::NoSpace),
+        ("transport", BlockFailure::Transport),
+        ("target", BlockFailure::Target),
+        ("nexus", BlockFailure::Nexus),
+        ("medium", BlockFailure::Medium),
+        ("protection", BlockFailure::Protection),
+        ("resource", BlockFailure::Resource),
+        ("other", BlockFailure::Other),
+    ] {
+        expect(name, block(failure, BlockOp::Read));
+    }
+    for op in [
+        BlockOp::Read,
+        BlockOp::Write,
+        BlockOp::Flush,
+        BlockOp::Discard,
+        BlockOp::SecureErase,
+        BlockOp::WriteZeroes,
+        BlockOp::Zone,
+        BlockOp::Other,
+    ] {
+        expect("io", block(BlockFailure::Io, op));
+    }
+
+    for (name, change) in [
+        ("added", DeviceChange::Added),
+        ("removed", DeviceChange::Removed),
+        ("bound", DeviceChange::Bound),
+        ("unbound", DeviceChange::Unbound),
+    ] {
+        let event = DeviceEvent {
+            name: Name::from_bytes(b"sdb"),
+            cut: false,
+            change,
+            device: Device::Any {
+                subsystem: Name::from_bytes(b"block"),
+                number: Some(DeviceNumber {
+                    major: 8,
+                    minor: 16,
+                }),
+            },
+        };
+        expect(name, Event::Device(event));
+    }
+    for (name, change) in [
+        ("connected", DeviceChange::Connected),
+        ("disconnected", DeviceChange::Disconnected),
+    ] {
+        let event = DeviceEvent {
+            name: Name::from_bytes(b"1-2"),
+            cut: true,
+            change,
+            device: Device::Usb {
+                bus: 1,
+                port: NonZeroU32::new(2),
+                address: 3,
+                vendor: 0x0409,
+                product: 0x55aa,
+            },
+        };
+        expect(name, Event::Device(event));
+    }
+    assert_eq!(messages.next(), None);
+}
