@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Prints what happens to keys and keyrings, from a notification queue.
+//! Prints what happens to keys, mounts, file systems, disks and devices, from a notification
+//! queue.
 
 mod cli;
 mod output;
+mod target;
 
 use clap::Parser;
 use cli::Cli;
@@ -22,7 +24,7 @@ use std::{
     process::ExitCode,
     time::{Duration, Instant},
 };
-use watch_queue::{Error, Event, Filter, Key, KeyName, MetaEvent, Queue};
+use watch_queue::{Error, Event, Filter, MetaEvent, Queue};
 
 /// Room for all messages of a queue of 512, whatever their length.
 const BUFFER_SIZE: usize = 1 << 16;
@@ -78,9 +80,10 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self {
             code: match error {
-                Error::NoQueues | Error::NoKeyNotifications | Error::Stats(_) => {
-                    cli::EXIT_UNSUPPORTED
-                }
+                Error::NoQueues
+                | Error::NoKeyNotifications
+                | Error::NoSource(_)
+                | Error::Stats(_) => cli::EXIT_UNSUPPORTED,
                 _ => cli::EXIT_FAILURE,
             },
             message: error.to_string(),
@@ -203,12 +206,6 @@ fn wait(queue: &Queue, signals: &PipeReader, timeout: Option<Duration>) -> io::R
     }
 }
 
-fn attach(queue: &Queue, name: &KeyName, tag: u8) -> Result<Key, Failure> {
-    let key = name.find()?;
-    queue.watch_key(key, tag)?;
-    Ok(key)
-}
-
 fn run(cli: Cli) -> Result<u8, Failure> {
     let (signals, signal_end) = io::pipe()?;
     pipe::register(SIGINT, signal_end.try_clone()?)?;
@@ -223,6 +220,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         failure
     })?;
     queue.set_nonblocking(true)?;
+    let targets = cli.targets();
     if !cli.filter.is_empty() {
         let filter = Filter::new(cli.filter).map_err(Failure::new)?;
         queue.set_filter(&filter)?;
@@ -233,24 +231,32 @@ fn run(cli: Cli) -> Result<u8, Failure> {
     }
 
     let mut watched = Vec::new();
-    for (index, object) in cli.keys.into_iter().enumerate() {
-        let tag = u8::try_from(index + 1).map_err(|_| Failure::new("255 keys are too many"))?;
-        let key = attach(&queue, &object.key, tag).map_err(|failure| failure.of(&object.name))?;
-        eprintln!("wqmon: watching {} ({key})", object.name);
-        watched.push(Watched {
-            name: object.name,
-            gone: false,
-        });
+    for (index, target) in targets.iter().enumerate() {
+        let name = target.to_string();
+        let tag = u8::try_from(index + 1)
+            .map_err(|_| Failure::new("more than 255 things cannot be watched"))?;
+        let key = target
+            .attach(&queue, tag)
+            .map_err(|failure| failure.of(&name))?;
+        match key {
+            Some(key) => eprintln!("wqmon: watching {name} ({key})"),
+            None => eprintln!("wqmon: watching {name}"),
+        }
+        watched.push(Watched { name, gone: false });
     }
 
-    let width = watched
+    let name_width = watched
         .iter()
         .map(|watched| watched.name.chars().count())
+        .max();
+    let kind_width = targets
+        .iter()
+        .map(|target| target.kind().to_string().len())
         .max();
     let mut monitor = Monitor {
         queue: &queue,
         watched,
-        output: Output::new(cli.json, width.unwrap_or(0)),
+        output: Output::new(cli.json, name_width.unwrap_or(0), kind_width.unwrap_or(0)),
         buffer: vec![0; BUFFER_SIZE],
         count: cli.count,
     };

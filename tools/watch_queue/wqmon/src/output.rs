@@ -11,6 +11,8 @@ pub(crate) struct Output<W: Write = BufWriter<Stdout>> {
     json: bool,
     /// Of the column that tells which watch it is from, in characters.
     width: usize,
+    /// Of the column that tells the type.
+    kind_width: usize,
 }
 
 /// An event as JSON.
@@ -30,11 +32,13 @@ struct StatsLine<'a> {
 }
 
 impl Output {
-    pub(crate) fn new(json: bool, width: usize) -> Self {
+    pub(crate) fn new(json: bool, width: usize, kind_width: usize) -> Self {
         Self {
             to: BufWriter::new(io::stdout()),
             json,
             width,
+            // Losses are of the type `meta`.
+            kind_width: kind_width.max("meta".len()),
         }
     }
 }
@@ -46,10 +50,13 @@ impl<W: Write> Output<W> {
         if self.json {
             return self.line(&EventLine { watch, event });
         }
-        let (watch, width) = (watch.unwrap_or("-"), self.width);
+        let (watch, width, kind_width) = (watch.unwrap_or("-"), self.width, self.kind_width);
         let name = message.name().unwrap_or("?");
         let kind = message.kind();
-        writeln!(self.to, "{watch:<width$}  {kind:<5} {name:<13} {event}")
+        writeln!(
+            self.to,
+            "{watch:<width$}  {kind:<kind_width$}  {name:<13} {event}"
+        )
     }
 
     /// Prints what the queue did; `name` is what the watch with a tag is of.
@@ -120,6 +127,7 @@ mod tests {
             to: Vec::new(),
             json,
             width: 4,
+            kind_width: 4,
         };
         for message in Messages::new(message) {
             output.event(watch, &message.unwrap()).unwrap();
@@ -144,6 +152,197 @@ mod tests {
         assert!(printed(false, Some("@s"), &refused).contains("Required key not available"));
     }
 
+    /// A number of 64 bits, as part of a payload.
+    fn wide(number: u64) -> [u32; 2] {
+        let bytes = number.to_ne_bytes();
+        let half = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+        [half(0), half(4)]
+    }
+
+    /// Text and zeroes, as part of a payload.
+    fn text(text: &str, size: usize) -> Vec<u32> {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.resize(size, 0);
+        let words = bytes.chunks(4);
+        words
+            .map(|word| u32::from_ne_bytes(word.try_into().unwrap()))
+            .collect()
+    }
+
+    /// Checks text and JSON, behind what both begin with.
+    fn expect(watch: &str, message: &[u8], text: &str, json: &str) {
+        assert_eq!(
+            printed(false, Some(watch), message),
+            format!("{watch}  {text}\n")
+        );
+        assert_eq!(
+            printed(true, Some(watch), message),
+            format!("{{\"watch\":\"{watch}\",{json}}}\n")
+        );
+    }
+
+    #[test]
+    fn events_of_mounts() {
+        let mount = |subtype, parent| {
+            let ids = [wide(1 << 40), wide(parent), wide(3)].concat();
+            message(2, subtype, 1, 0, &[&ids[..], &[0x0a, 1 << 18]].concat())
+        };
+        let json = |event, parent| {
+            format!(
+                r#""type":"mount","mount":1099511627776,"event":"{event}","parent":{parent},"namespace":3,"attributes":["nosuid","noexec"],"propagation":["private"]"#
+            )
+        };
+        for (subtype, name, text) in [
+            (0, "attached", "attached      1099511627776 on 2"),
+            (1, "detached", "detached      1099511627776 from 2"),
+            (2, "moved_from", "moved_from    1099511627776 from 2"),
+            (3, "moved_to", "moved_to      1099511627776 to 2"),
+            (4, "setattr", "setattr       1099511627776 on 2"),
+            (5, "expired", "expired       1099511627776 on 2"),
+        ] {
+            let text = format!("mount  {text} (nosuid,noexec,private)");
+            expect("mounts", &mount(subtype, 2), &text, &json(name, "2"));
+        }
+        expect(
+            "mounts",
+            &mount(4, 1 << 40),
+            "mount  setattr       1099511627776 (nosuid,noexec,private)",
+            &json("setattr", "null"),
+        );
+    }
+
+    #[test]
+    fn events_of_file_systems() {
+        let message = |subtype, rest: &[u32]| {
+            let sb = [&wide(9)[..], &[7, 1], rest].concat();
+            message(3, subtype, 1, 0, &sb)
+        };
+        let json = |rest| format!(r#""type":"superblock","superblock":9,"device":"7:1",{rest}"#);
+        expect(
+            "fs=/x",
+            &message(1, &[]),
+            "superblock  readonly      7:1",
+            &json(r#""event":"readonly""#),
+        );
+        expect(
+            "fs=/x",
+            &message(2, &[]),
+            "superblock  readwrite     7:1",
+            &json(r#""event":"readwrite""#),
+        );
+        let error = [&[5, 3][..], &wide(12), &wide(8192), &wide(4096)].concat();
+        expect(
+            "fs=/x",
+            &message(0, &error),
+            "superblock  error         7:1 direct write: Input/output error (os error 5), inode 12, 4096 bytes at 8192",
+            &json(r#""event":"error","error":5,"kind":"direct_write","inode":12,"range":{"pos":8192,"len":4096}"#),
+        );
+        let error = [&[117, 5][..], &[0; 6]].concat();
+        expect(
+            "fs=/x",
+            &message(0, &error),
+            "superblock  error         7:1 metadata: Structure needs cleaning (os error 117)",
+            &json(r#""event":"error","error":117,"kind":"metadata","inode":null,"range":null"#),
+        );
+        expect(
+            "fs=/x",
+            &message(3, &[122, 4, 0, 1000]),
+            "superblock  quota         7:1 user 1000: hard limit of blocks reached: Disk quota exceeded (os error 122)",
+            &json(r#""event":"quota","error":122,"warning":"block_hard_limit","owner":"user","id":1000"#),
+        );
+        expect(
+            "fs=/x",
+            &message(3, &[0, 10, 1, 5]),
+            "superblock  quota         7:1 group 5: below the soft limit of blocks",
+            &json(
+                r#""event":"quota","error":null,"warning":"below_block_soft_limit","owner":"group","id":5"#,
+            ),
+        );
+    }
+
+    #[test]
+    fn events_of_block_devices() {
+        let message = |subtype, partition, op| {
+            let rest = [4096, 8, 16, partition, op, 61];
+            message(
+                4,
+                subtype,
+                1,
+                0,
+                &[&wide(3)[..], &wide(2048), &rest].concat(),
+            )
+        };
+        let json = |partition, event, op| {
+            format!(
+                r#""type":"block","device":"8:16","partition":{partition},"diskseq":3,"event":"{event}","op":"{op}","sector":2048,"len":4096,"error":61"#
+            )
+        };
+        let error = "4096 bytes at sector 2048: No data available (os error 61)";
+        expect(
+            "block=all",
+            &message(6, 0, 0),
+            &format!("block  medium        8:16 read, {error}"),
+            &json("null", "medium", "read"),
+        );
+        expect(
+            "block=all",
+            &message(1, 2, 5),
+            &format!("block  timeout       8:16 partition 2 write of zeroes, {error}"),
+            &json("2", "timeout", "write_zeroes"),
+        );
+    }
+
+    #[test]
+    fn events_of_devices() {
+        let device = |number: [u32; 2], bits| {
+            let names = [text("usb", 32), text("1-2:1.0\u{1b}", 64)].concat();
+            message(5, 2, 1, bits, &[&number[..], &names].concat())
+        };
+        let json = r#""type":"device","name":"1-2:1.0\u001b","cut":"#;
+        expect(
+            "devices",
+            &device([189, 1], 0),
+            r"device  bound         usb 1-2:1.0\x1b 189:1",
+            &format!(r#"{json}false,"event":"bound","subsystem":"usb","number":"189:1""#),
+        );
+        expect(
+            "devices",
+            &device([0, 0], 1),
+            r"device  bound         usb 1-2:1.0\x1b (cut)",
+            &format!(r#"{json}true,"event":"bound","subsystem":"usb","number":null"#),
+        );
+        let product = u32::from_ne_bytes({
+            let halves = [0x0409u16.to_ne_bytes(), 0x55aau16.to_ne_bytes()];
+            halves.concat().try_into().unwrap()
+        });
+        let usb = [&[1, 2, 3, product][..], &text("1-2", 32)].concat();
+        expect(
+            "devices",
+            &message(5, 4, 1, 0, &usb),
+            "device  connected     usb 1-2: 0409:55aa, bus 1 port 2 device 3",
+            r#""type":"device","name":"1-2","cut":false,"event":"connected","bus":1,"port":2,"address":3,"vendor":1033,"product":21930"#,
+        );
+    }
+
+    #[test]
+    fn event_is_called_the_same_in_text_json_and_filters() {
+        let kinds = (0..).map(watch_queue::Type::new);
+        for kind in kinds.take_while(|kind| kind.name().is_some()) {
+            assert!(!kind.subtypes().is_empty());
+            for (subtype, name) in (0..).zip(kind.subtypes()) {
+                let message = message(kind.number(), subtype, 1, 0, &[1; 26]);
+                let json = printed(true, Some("x"), &message);
+                let said = format!(r#""type":"{kind}""#);
+                assert!(json.contains(&said), "{json}");
+                assert!(json.contains(&format!(r#""event":"{name}""#)), "{json}");
+                assert!(printed(false, Some("x"), &message).contains(&format!(" {kind} ")));
+                assert!(format!("{kind}:{name}")
+                    .parse::<watch_queue::Rule>()
+                    .is_ok());
+            }
+        }
+    }
+
     #[test]
     fn losses() {
         let text = |lost| printed(false, None, &message(0, 1, 0, lost, &[]));
@@ -165,14 +364,14 @@ mod tests {
 
     #[test]
     fn what_is_not_known() {
-        let unknown = message(5, 7, 1, 0, &[0]);
+        let unknown = message(77, 7, 1, 0, &[0]);
         assert_eq!(
             printed(false, Some("@s"), &unknown),
-            "@s    type=5 ?             type=0x000005 subtype=7 info=0x0000010c payload=00000000\n"
+            "@s    type=77  ?             type=0x00004d subtype=7 info=0x0000010c payload=00000000\n"
         );
         let json = printed(true, Some("@s"), &unknown);
         assert!(
-            json.contains(r#""type":"unknown","number":5,"subtype":7,"info":268"#),
+            json.contains(r#""type":"unknown","number":77,"subtype":7,"info":268"#),
             "{json}"
         );
         assert!(json.contains(r#""payload":"00000000""#), "{json}");
