@@ -14,8 +14,8 @@
 #define TAG	7
 
 /* MS_*, which cannot be had without those of the C library */
-#define PRIVATE		(1 << 18)
-#define SHARED		(1 << 20)
+#define PRIVATE		0x00040000
+#define SHARED		0x00100000
 
 #define HEADER(message, kind, what) {					\
 	.type = kind,							\
