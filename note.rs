@@ -116,17 +116,6 @@ impl<'a> Note<'a> {
         Self(bytes)
     }
 
-    /// What the message begins with.
-    #[inline]
-    pub(crate) fn header(self) -> Header {
-        let word = |at| match self.0.get(at..) {
-            Some([a, b, c, d, ..]) => u32::from_ne_bytes([*a, *b, *c, *d]),
-            // By the invariants there are two words.
-            _ => 0,
-        };
-        Header::from_words(word(0), word(4))
-    }
-
     /// The message as it lies in memory.
     #[inline]
     pub(crate) fn bytes(self) -> &'a [u8] {

@@ -119,9 +119,17 @@ pub(crate) fn filter_is_on() -> bool {
 
 /// The filter rejected a message.
 #[inline(always)]
-pub(crate) fn filter(queue: &Queue, note: Note<'_>) {
-    // SAFETY: A note is a message.
-    unsafe { watch_queue_filter(queue.ino, message(note)) }
+pub(crate) fn filter(queue: &Queue, note: &impl Message) {
+    #[cold]
+    #[inline(never)]
+    fn trace(queue: &Queue, note: Note<'_>) {
+        // SAFETY: A note is a message.
+        unsafe { watch_queue_filter(queue.ino, message(note)) }
+    }
+
+    if filter_is_on() {
+        trace(queue, note.note());
+    }
 }
 
 /// A message that passed the filter was dropped.

@@ -30,7 +30,7 @@ use kernel::{
 
 use crate::{
     note::{
-        self, Message, Note, Removal, ID_OFFSET, INFO_ID_SHIFT, INFO_LENGTH, LENGTH_OFFSET, MIN_LEN,
+        self, Header, Message, Note, Removal, ID_OFFSET, INFO_ID_SHIFT, INFO_LENGTH, LENGTH_OFFSET, MIN_LEN,
     },
     trace, Queue,
 };
@@ -665,6 +665,17 @@ impl RawNote {
         unsafe { *self.0.cast() }
     }
 
+    /// What the message begins with.
+    ///
+    /// # Safety
+    ///
+    /// This is a message.
+    #[inline(always)]
+    unsafe fn header(self) -> Header {
+        // SAFETY: By the caller's promise.
+        unsafe { Header::from_words(self.first_word(), (*self.0).info) }
+    }
+
     /// Makes the message the one for a watch.
     ///
     /// # Safety
@@ -748,11 +759,10 @@ impl Event {
                         None => return Some((watch, queue)),
                         Some(filter) => {
                             let message = self.note.address_to(watch);
-                            let note = message.note();
-                            if filter.accepts(note.header()) {
+                            if filter.accepts(self.note.header()) {
                                 return Some((watch, queue));
                             }
-                            queue.reject(note);
+                            queue.reject(&message);
                         }
                     }
                 }

@@ -51,7 +51,7 @@ use crate::{
     account::{Charge, User, NOTES_PER_PAGE},
     destination::Destination,
     filter::Filter,
-    note::{Message, Note},
+    note::Message,
     overflow::Overflow,
     rcu_cell::{RcuBox, RcuCell},
     ring::{Next, Poster, Reader, Span},
@@ -181,9 +181,10 @@ impl Queue {
     }
 
     /// Counts a message that the filter rejected, and traces it.
-    pub(crate) fn reject(&self, note: Note<'_>) {
+    #[inline]
+    pub(crate) fn reject(&self, message: &impl Message) {
         self.count_rejected();
-        trace::filter(self, note);
+        trace::filter(self, message);
     }
 
     /// Drops a message that its watcher may not see.
