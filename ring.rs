@@ -28,10 +28,11 @@
 //! # Losses
 //!
 //! A loss is a property of the place in the stream after the last message that was accepted.
-//! While no further message is accepted it is a number, [`Poster::lost`], and what is in the
-//! [`Overflow`], which [`Poster::settle`] adds to that.  The next message seals it: it becomes a [`Loss`] that says where it lies.  There is at least one message behind each
-//! sealed loss, so a ring for N messages never has more than N of them and the memory for them
-//! can be set aside, too.
+//! While no further message is accepted it is a number, [`Poster::lost`], to which
+//! [`Poster::settle`] adds what was counted as an [`Overflow`].  The next message seals it: it
+//! becomes a [`Loss`] that says where it lies.  There is at least one message behind each sealed
+//! loss, so a ring for N messages never has more than N of them and the memory for them can be set
+//! aside, too.
 
 use crate::note::{self, Note};
 use crate::overflow::Overflow;
@@ -101,11 +102,11 @@ impl Place {
         Self(self.0.wrapping_add(span.0))
     }
 
-    /// Whether there may be another message from here on, if all have to end before `limit`, which
-    /// is as many messages behind a place as fit, no matter how large they are.
+    /// Whether fewer messages lie between some place and this one than between that and `limit`,
+    /// which is behind it by nothing but a number of messages, at most [`MAX_CAPACITY`].
     ///
-    /// As long as less than `limit` allows for are there, what they lack of it is more than all
-    /// their bytes; and then the bytes alone make the difference negative.
+    /// One message less outweighs all their bytes, which are less than 2^32.  If there are as many,
+    /// their bytes make this the larger one.
     #[inline]
     fn is_before(self, limit: Self) -> bool {
         (self.0.wrapping_sub(limit.0) as i64) < 0
@@ -221,7 +222,7 @@ pub(crate) struct Reader {
 /// What comes next in the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Nothing that is sealed.  There may be a loss pending: [`Poster::lost`].
+    /// Nothing that is sealed.  There may be a loss pending: [`Poster::pending_loss`].
     Nothing,
     /// This many messages were lost here.
     Loss(u32),
@@ -297,6 +298,7 @@ impl Poster {
         self.settle(overflow);
         if self.is_full() {
             self.lost = self.lost.saturating_add(1);
+            // INVARIANT: A message is lost, so the next to be accepted seals that.
             self.limit = self.end;
             if self.ring.is_some() {
                 overflow.begin();
