@@ -30,7 +30,8 @@ use kernel::{
 
 use crate::{
     note::{
-        self, Header, Message, Note, Removal, ID_OFFSET, INFO_ID_SHIFT, INFO_LENGTH, LENGTH_OFFSET, MIN_LEN,
+        self, Header, Message, Note, Removal, ID_OFFSET, INFO_ID_SHIFT, INFO_LENGTH, LENGTH_OFFSET,
+        MIN_LEN,
     },
     trace, Queue,
 };
