@@ -5,72 +5,8 @@
 # to what they print.  They are in tools/watch_queue/.
 
 dir=$(dirname "$(readlink -f "$0")")
-# shellcheck disable=SC1091 # of kselftest
-. "$dir/../kselftest/ktap_helpers.sh"
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-pid=
-
-# until_true COMMAND...: gives it half a minute, as a guest may be slow
-until_true() {
-	tries=0
-	until "$@"; do
-		tries=$((tries + 1))
-		if [ $tries -gt 600 ]; then
-			ktap_print_msg "in vain: $*"
-			return 1
-		fi
-		sleep 0.05
-	done
-}
-
-lines_are() { [ "$(grep -c "$1" "$2")" -ge "$3" ]; }
-starts() { lines_are '^wqmon: watching' "$work/err" "$1" || ! kill -0 "$pid" 2>/dev/null; }
-is_stopped() { grep -q '^State:.T' "/proc/$pid/status"; }
-
-# watch KEYS ARGUMENT...: starts wqmon, and waits until it watches so many keys
-watch() {
-	keys=$1
-	shift
-	: >"$work/err"
-	wqmon "$@" >"$work/out" 2>"$work/err" &
-	pid=$!
-	until_true starts "$keys" && lines_are '^wqmon: watching' "$work/err" "$keys" && return
-	sed 's/^/# /' "$work/err"
-	return 1
-}
-
-# ended CODE: wqmon has ended, and so
-ended() {
-	wait "$pid"
-	code=$?
-	pid=
-	[ $code -eq "$1" ] && return
-	ktap_print_msg "exit code $code instead of $1"
-	sed 's/^/# /' "$work/err"
-	return 1
-}
-
-# printed: wqmon has printed what stdin is, and nothing else
-printed() {
-	cat >"$work/expected"
-	diff -u "$work/expected" "$work/out" >"$work/diff" && return
-	sed 's/^/# /' "$work/diff"
-	return 1
-}
-
-# failed CODE TEXT ARGUMENT...: wqmon ends with this code, and one line with this text
-failed() {
-	code=$1 text=$2
-	shift 2
-	wqmon "$@" >"$work/out" 2>"$work/all"
-	[ $? -eq "$code" ] && grep -v '^wqmon: watching' "$work/all" >"$work/err" &&
-		[ "$(wc -l <"$work/err")" -eq 1 ] && [ ! -s "$work/out" ] &&
-		grep -q "^wqmon: .*$text" "$work/err" && return
-	sed 's/^/# /' "$work/all"
-	return 1
-}
+# shellcheck source=tools/testing/selftests/watch_queue/wqmon.sh
+. "$dir/wqmon.sh"
 
 # overflow TIMES: has wqmon stand still while this happens to the ring
 overflow() {
@@ -131,7 +67,7 @@ test_filter_takes_what_it_names() {
 }
 
 test_filter_of_another_type_takes_nothing() {
-	watch 1 --filter meta --filter type=5:0-7 "$ring" && keyctl setperm "$ring" 0x3f3f0000 &&
+	watch 1 --filter meta --filter type=77:0-7 "$ring" && keyctl setperm "$ring" 0x3f3f0000 &&
 		kill "$pid" && ended 0 && printed </dev/null
 }
 
@@ -203,6 +139,11 @@ test_failures_are_one_line() {
 		failed 1 "$ring: cannot watch the key: Device or resource busy" "$ring" "$ring"
 }
 
+test_source_that_is_not_there_is_told_of() {
+	wqmon --devices --timeout 0 2>/dev/null ||
+		failed 3 "no notifications of type device (CONFIG_WATCH_DEVICE)" --devices
+}
+
 test_beyond_mainline_large_queue_is_made() {
 	watch 1 --size 4096 "$ring" && kill "$pid" && ended 0
 }
@@ -248,23 +189,15 @@ test_example_simple_works() { example simple; }
 test_example_mio_works() { example mio; }
 test_example_tokio_works() { example tokio; }
 
-tests=$(sed -n 's/^\(test_[a-z_]*\)() {.*/\1/p' "$0")
-
-ktap_print_header
-if ! command -v wqmon >/dev/null || ! command -v keyctl >/dev/null; then
-	ktap_skip_all "wqmon and keyctl have to be installed"
-	exit "$KSFT_SKIP"
-fi
-ktap_set_plan "$(echo "$tests" | wc -l)"
-for test in $tests; do
-	# As the harness for C says it
-	echo "#  RUN           ${test#test_} ..."
+# before_each and after_each: what all tests have
+before_each() {
 	ring=$(keyctl newring wqmon @s)
 	key=$(keyctl add user wqmon song @s)
-	ktap_test_result "${test#test_}" "$test"
-	[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null
-	pid=
+}
+
+after_each() {
 	keyctl unlink "$ring" @s 2>/dev/null
 	keyctl unlink "$key" @s 2>/dev/null
-done
-ktap_finished
+}
+
+run_tests

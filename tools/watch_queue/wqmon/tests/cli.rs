@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What can be told before there is a queue.  The rest is tested in a guest, by
-//! `wqmon_test.sh` of the kselftests.
+//! `wqmon_test.sh` and `wqmon_sources_test.sh` of the kselftests.
 
 use std::process::{Command, Output};
 
