@@ -16,6 +16,7 @@ lib = bash -c '. scripts/lib.sh && "$$@"' lib
 PHONY += help
 help:
 	@echo 'make run                    boot the kernel in QEMU and watch keyctl print events'
+	@echo 'make run VARIANT=sources    watch mounts, a file system, a disk and devices with it'
 	@echo 'make shell                  boot it and get a shell in the guest'
 	@echo 'make test                   run all tests; ends with "N passed, N failed"'
 	@echo 'make test-c                 run the same kselftests on the C implementation'
@@ -52,15 +53,24 @@ guest: kernel
 boot = scripts/boot "$$($(lib) image_of $(VARIANT))" \
 	"$$($(lib) eval 'echo $$trees/$(VARIANT)/guest.cpio.gz')"
 
+# The same, with wqmon, and what makes file systems for it to watch
+PHONY += guest-with-tools
+guest-with-tools: kernel
+	@tools=$$(scripts/tools) && scripts/make-initramfs \
+		"$$($(lib) eval 'echo $$trees/$(VARIANT)/guest.cpio.gz')" "" $$tools mkfs.ext4
+
 PHONY += run
+ifeq ($(VARIANT),sources)
+run: guest-with-tools
+	@PLUG=1 TIMEOUT=300 $(boot) demo-sources
+else
 run: guest
 	@TIMEOUT=120 $(boot) demo
+endif
 
 PHONY += shell
-shell: kernel
-	@tools=$$(scripts/tools) && scripts/make-initramfs \
-		"$$($(lib) eval 'echo $$trees/$(VARIANT)/guest.cpio.gz')" "" $$tools
-	@$(boot) sh
+shell: guest-with-tools
+	@PLUG=$(filter sources,$(VARIANT)) $(boot) sh
 
 PHONY += test
 test:
