@@ -33,6 +33,21 @@ static inline void *nowhere(void)
 		EXPECT_EQ(error, errno);				\
 	} while (0)
 
+/*
+ * Add a watch.  One that is gone counts until its grace period is over, so those
+ * of the tests before may be too many for a while.
+ */
+#define UNTIL_THERE_IS_ROOM(call)					\
+	({								\
+		long result_;						\
+		int tries_ = 1000;					\
+									\
+		while ((result_ = (call)) == -1 && errno == EAGAIN &&	\
+		       tries_-- > 0)					\
+			usleep(10000);					\
+		result_;						\
+	})
+
 /* A keyring of its own in a session of its own, so that tests do not meet. */
 static inline key_serial_t new_ring(void)
 {

@@ -18,7 +18,7 @@ static inline int attach(int source, int queue, uint64_t id, unsigned int tag)
 {
 	struct watch_source_watch watch = { .id = id, .fd = queue, .tag = tag };
 
-	return ioctl(source, WATCH_SOURCE_ATTACH, &watch);
+	return UNTIL_THERE_IS_ROOM(ioctl(source, WATCH_SOURCE_ATTACH, &watch));
 }
 
 static inline int detach(int source, int queue, uint64_t id)
