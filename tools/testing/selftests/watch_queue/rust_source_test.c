@@ -198,7 +198,7 @@ TEST_F(timer, filter_chooses_among_subtypes)
 }
 
 /* Close timers and the queues that watch them at the same time. */
-TEST_F(timer, timers_and_queues_may_go_in_any_order)
+TEST_F_TIMEOUT(timer, timers_and_queues_may_go_in_any_order, 300)
 {
 	int round, timer, status;
 	struct queue q;
