@@ -5,9 +5,13 @@
  */
 
 #include <linux/export.h>
+#include <linux/cred.h>
 #include <linux/init.h>
+#include <linux/nsproxy.h>
+#include <linux/sched.h>
 #include <linux/usb.h>
 #include <linux/watch_sources.h>
+#include <net/net_namespace.h>
 
 #include "../../fs/mount.h"
 
@@ -69,12 +73,26 @@ RUST_EXPORT_GPL(watch_superblock_key);
 RUST_EXPORT_GPL(__watch_superblock_set_readonly);
 #endif
 
+/*
+ * bindgen is wrong about where the members of a task_struct are, as one of them
+ * has an alignment that it does not see.
+ */
 #ifdef CONFIG_WATCH_BLOCK
+const struct cred *watch_kernel_cred(void)
+{
+	return kernel_cred();
+}
+
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_block_key, HZ);
 DEFINE_WATCH_SOURCE(watch_block_source, watch_block_key, "block");
 #endif
 
 #ifdef CONFIG_WATCH_DEVICE
+bool watch_is_in_init_net(void)
+{
+	return net_eq(current->nsproxy->net_ns, &init_net);
+}
+
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_device_key, HZ);
 DEFINE_WATCH_SOURCE(watch_device_source, watch_device_key, "device");
 #endif

@@ -4,7 +4,8 @@
  * which things happen.
  *
  * A hook costs a static branch as long as nobody watches anything of its
- * source.  Unless it says otherwise it may be called in any context but NMI.
+ * source.  Those of block devices may be called in any context but NMI, all
+ * others in process context, with locks held or not.
  */
 
 #ifndef _LINUX_WATCH_SOURCES_H
@@ -17,6 +18,7 @@
 #include <linux/xarray.h>
 
 struct block_device;
+struct cred;
 struct device;
 struct fserror_event;
 struct kqid;
@@ -165,6 +167,7 @@ extern struct watch_source watch_block_source;
 
 void __watch_block_error(struct request *req, u8 status, unsigned int bytes);
 void __watch_block_gone(struct block_device *bdev);
+const struct cred *watch_kernel_cred(void);
 
 /*
  * A request failed, from where it is on and for a number of bytes.  It still
@@ -200,6 +203,7 @@ extern struct watch_source watch_device_source;
 
 void __watch_device(struct device *dev, enum bus_notifier_event event);
 void __watch_usb(struct usb_device *udev, bool connected);
+bool watch_is_in_init_net(void);
 
 /* Bus notifiers are about to be told of a device. */
 static inline void watch_device(struct device *dev,

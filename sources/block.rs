@@ -6,6 +6,7 @@
 
 use kernel::{
     bindings,
+    cred::Credential,
     fs::file::LocalFile,
     prelude::*,
     sync::{
@@ -13,6 +14,7 @@ use kernel::{
         atomic::{ordering::Full, Atomic, Relaxed},
         barrier::smp_mb,
     },
+    watch_queue::Cause,
 };
 
 use super::{
@@ -153,36 +155,36 @@ pub(crate) unsafe extern "C" fn __watch_block_error(
 ) {
     // SAFETY: By the caller's promise.
     let (mut note, disk, part) = unsafe {
-        let request = &*request;
-        let disk = (*request.q).disk;
-        let part = (*request.bio).bi_bdev;
+        let disk = (*(*request).q).disk;
+        let part = (*(*request).bio).bi_bdev;
         let error = bindings::blk_status_to_errno(status).unsigned_abs();
         let (dev_major, dev_minor) = major_minor((*(*disk).part0).bd_dev);
         let note = Note {
             watch: header::<Note>(TYPE, subtype(error)),
             diskseq: (*disk).diskseq,
-            sector: request.__sector,
+            sector: (*request).__sector,
             len: bytes,
             dev_major,
             dev_minor,
             partition: partition_number(part),
-            op: operation(request.cmd_flags),
+            op: operation((*request).cmd_flags),
             error,
         };
         (note, id_of((*disk).part0), id_of(part))
     };
 
     // Whose interrupt this is says nothing about whose request it was.
-    //
-    // SAFETY: The first task has the kernel's credentials, for ever.
-    unsafe {
-        let cred = bindings::init_task.cred;
-        source().post(&mut note, cred, ALL);
-        source().post(&mut note, cred, disk);
-        if part != disk {
-            source().post(&mut note, cred, part);
-        }
+    let cause = Cause::Credential(kernel_credentials());
+    source().post(&mut note, cause, ALL);
+    source().post(&mut note, cause, disk);
+    if part != disk {
+        source().post(&mut note, cause, part);
     }
+}
+
+fn kernel_credentials() -> &'static Credential {
+    // SAFETY: The first task has them, for ever.
+    unsafe { Credential::from_ptr(bindings::watch_kernel_cred()) }
 }
 
 /// The kind of failure.

@@ -8,6 +8,7 @@ use kernel::{
     bindings,
     prelude::*,
     str::{CStr, CStrExt},
+    watch_queue::Cause,
 };
 
 use super::{
@@ -47,7 +48,8 @@ fn source() -> Source {
 /// namespace, and those of [`Source::attach`].
 pub(super) fn add(queue: Borrowed<'_>, request: &Request) -> Result {
     all(request)?;
-    if !is_in_first_namespace() {
+    // SAFETY: The current task has namespaces, as it is not exiting.
+    if !unsafe { bindings::watch_is_in_init_net() } {
         return Err(EPERM);
     }
     request.ask_security(None)?;
@@ -71,18 +73,6 @@ fn all(request: &Request) -> Result {
     } else {
         Err(EINVAL)
     }
-}
-
-#[cfg(CONFIG_NET_NS)]
-fn is_in_first_namespace() -> bool {
-    // SAFETY: The current task has namespaces, as it is not exiting.
-    let namespace = unsafe { (*(*bindings::get_current()).nsproxy).net_ns };
-    ptr::eq(namespace, &raw const bindings::init_net)
-}
-
-#[cfg(not(CONFIG_NET_NS))]
-fn is_in_first_namespace() -> bool {
-    true
 }
 
 /// A copy of a string that ends in a NUL, and whether all of it fits.
@@ -111,13 +101,12 @@ fn set_cut(header: &mut bindings::watch_notification, is_cut: bool) {
 }
 
 fn post<T: Message>(mut message: T) {
-    // SAFETY: The current task's credentials are valid.
-    unsafe { source().post(&mut message, bindings::current_cred(), ALL) };
+    source().post(&mut message, Cause::CurrentTask, ALL);
 }
 
 /// Posts what bus notifiers are told of a device.
 ///
-/// Context: Any but NMI.
+/// Context: Process context.
 ///
 /// # Safety
 ///
@@ -139,17 +128,16 @@ pub(crate) unsafe extern "C" fn __watch_device(dev: *mut bindings::device, event
         }
         _ => return,
     };
-    // SAFETY: By the caller's promise; names are strings.
+    // SAFETY: By the caller's promise; buses and classes do not change, and names are strings.
     let (devt, subsystem, name) = unsafe {
-        let device = &*dev;
-        let subsystem = match (device.bus.as_ref(), device.class.as_ref()) {
+        let subsystem = match ((*dev).bus.as_ref(), (*dev).class.as_ref()) {
             (Some(bus), _) => bus.name,
             (None, Some(class)) if is_in_sight(class, dev) => class.name,
             // There is no uevent for it, either, or not for all.
             _ => return,
         };
         (
-            device.devt,
+            (*dev).devt,
             bytes(subsystem),
             bytes(bindings::dev_name(dev)),
         )
@@ -196,7 +184,7 @@ unsafe fn is_in_sight(_class: &bindings::class, _dev: *const bindings::device) -
 
 /// Posts that a USB device was connected, or is disconnected.
 ///
-/// Context: Any but NMI.
+/// Context: Process context.
 ///
 /// # Safety
 ///
@@ -210,20 +198,18 @@ pub(crate) unsafe extern "C" fn __watch_usb(udev: *mut bindings::usb_device, con
         bindings::device_notification_subtype_NOTIFY_USB_DISCONNECTED
     };
     // SAFETY: By the caller's promise; a device is on a bus, and has a name.
-    let (device, bus, name) = unsafe {
-        let device = &*udev;
-        let name = bindings::dev_name(&raw const device.dev);
-        (device, (*device.bus).busnum, bytes(name))
-    };
-    let (name, is_whole) = cut(name);
-    let mut note = UsbNote {
-        watch: header::<UsbNote>(TYPE, subtype),
-        bus: bus.cast_unsigned(),
-        port: device.portnum.into(),
-        device: device.devnum.cast_unsigned(),
-        vendor: u16::from_le(device.descriptor.idVendor),
-        product: u16::from_le(device.descriptor.idProduct),
-        name,
+    let (mut note, is_whole) = unsafe {
+        let (name, is_whole) = cut(bytes(bindings::dev_name(&raw const (*udev).dev)));
+        let note = UsbNote {
+            watch: header::<UsbNote>(TYPE, subtype),
+            bus: (*(*udev).bus).busnum.cast_unsigned(),
+            port: (*udev).portnum.into(),
+            device: (*udev).devnum.cast_unsigned(),
+            vendor: u16::from_le((*udev).descriptor.idVendor),
+            product: u16::from_le((*udev).descriptor.idProduct),
+            name,
+        };
+        (note, is_whole)
     };
     set_cut(&mut note.watch, !is_whole);
     post(note);

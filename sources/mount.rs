@@ -6,9 +6,10 @@
 //! For the latter, a post walks up from the mount to which something happened.  That a mount is
 //! taken out of its tree or moved away is therefore posted before it is.
 
-use core::{mem::offset_of, ptr};
+use core::{marker::PhantomData, mem::offset_of, ptr};
 use kernel::{
     bindings,
+    error::from_err_ptr,
     fs::file::LocalFile,
     prelude::*,
     sync::{
@@ -16,6 +17,7 @@ use kernel::{
         barrier::smp_mb,
         rcu,
     },
+    watch_queue::Cause,
 };
 
 use super::{
@@ -30,8 +32,6 @@ type Note = bindings::mount_notification;
 
 // SAFETY: It begins with a header, which `note()` sets, and is five words of 64 bits.
 unsafe impl Message for Note {}
-
-type RawMount = *mut bindings::mount;
 
 fn namespaces() -> Source {
     // SAFETY: This is one of those in `sources.c`.
@@ -74,7 +74,7 @@ pub(super) fn add(queue: Borrowed<'_>, request: &Request) -> Result {
     // Mounts are marked before their watches are removed, so that either this sees the mark or
     // that sees the watch.
     smp_mb(Full);
-    if object.by_mount && is_going(mount_of(&file)) {
+    if object.by_mount && Mount::of(&file).is_going() {
         let _ = object.source.detach(queue, object.id);
         return Err(EINVAL);
     }
@@ -92,21 +92,6 @@ pub(super) fn remove(queue: Borrowed<'_>, request: &Request) -> Result {
     object.source.detach(queue, object.id)
 }
 
-fn mount_of(file: &LocalFile) -> RawMount {
-    // SAFETY: The file is open, so it has a path.  Its mount is the `mnt` of a `struct mount`.
-    unsafe {
-        let mnt = (*file.as_ptr()).__bindgen_anon_1.f_path.mnt;
-        mnt.byte_sub(offset_of!(bindings::mount, mnt)).cast()
-    }
-}
-
-/// Whether a mount is taken out of its tree, or about to be.
-fn is_going(mount: RawMount) -> bool {
-    // SAFETY: The mount is valid, as it is that of an open file.
-    let flags = unsafe { Atomic::from_ptr(&raw mut (*mount).mnt.mnt_flags) };
-    flags.load(Relaxed) as u32 & bindings::mount_flags_MNT_UMOUNT != 0
-}
-
 /// Finds out what a file and the flags say is to be watched, and in which namespace that is.
 fn with_namespace<T>(
     file: &LocalFile,
@@ -118,26 +103,24 @@ fn with_namespace<T>(
         bindings::WATCH_MOUNT_SUBTREE => true,
         _ => return Err(EINVAL),
     };
-    // A namespace is readable for a grace period after its last mount has left it.
-    let _rcu = rcu::read_lock();
-    let mount = mount_of(file);
+    let rcu = rcu::read_lock();
+    let mount = Mount::of(file);
     // SAFETY: The file is open, so it has a dentry.  If that is a namespace's, it has a reference.
     let named =
         unsafe { bindings::mnt_ns_from_dentry((*file.as_ptr()).__bindgen_anon_1.f_path.dentry) };
     let by_mount = is_subtree || named.is_null();
     let namespace = if by_mount {
-        // SAFETY: The mount is valid, as it is that of an open file.
-        unsafe { namespace_of(mount) }.ok_or(EINVAL)?
+        mount.namespace_rcu(&rcu).ok_or(EINVAL)?
     } else {
         named
     };
-    // SAFETY: Both are valid.
-    let (source, id) = unsafe {
-        if is_subtree {
-            (subtrees(), (*mount).mnt_id_unique)
-        } else {
-            (namespaces(), bindings::watch_mount_ns_id(namespace))
-        }
+    let (source, id) = if is_subtree {
+        (subtrees(), mount.id())
+    } else {
+        // SAFETY: The namespace is valid: it has a reference, or this is under RCU.
+        (namespaces(), unsafe {
+            bindings::watch_mount_ns_id(namespace)
+        })
     };
     let object = Object {
         source,
@@ -147,137 +130,202 @@ fn with_namespace<T>(
     Ok(found(object, namespace))
 }
 
-/// The namespace in which a mount is, unless that is one of those without a name which trees are
-/// in before they are attached.
+/// A mount.
 ///
-/// # Safety
+/// # Invariants
 ///
-/// `mount` is valid, and this is an RCU read-side critical section, or `namespace_sem` or
-/// `mount_lock` is held.
-unsafe fn namespace_of(mount: RawMount) -> Option<*mut bindings::mnt_namespace> {
-    // SAFETY: By the caller's promise.
-    let namespace = unsafe { Atomic::from_ptr(&raw mut (*mount).mnt_ns) }.load(Relaxed);
-    // SAFETY: If it is neither null nor `MNT_NS_INTERNAL`, it is readable.
-    let has_name = !namespace.is_null()
-        && kernel::error::from_err_ptr(namespace).is_ok()
-        && unsafe { !(*namespace).is_anon };
-    has_name.then_some(namespace)
+/// It is valid for `'a`.
+#[derive(Clone, Copy)]
+struct Mount<'a>(*mut bindings::mount, PhantomData<&'a bindings::mount>);
+
+impl<'a> Mount<'a> {
+    /// The mount that a file is on.
+    fn of(file: &'a LocalFile) -> Self {
+        // SAFETY: The file is open, so it has a path.  Its mount is the `mnt` of a `struct mount`.
+        let mount = unsafe {
+            let mnt = (*file.as_ptr()).__bindgen_anon_1.f_path.mnt;
+            mnt.byte_sub(offset_of!(bindings::mount, mnt)).cast()
+        };
+        // INVARIANT: The file has a reference to it.
+        Self(mount, PhantomData)
+    }
+
+    /// What `statmount()` tells as `mnt_id`.  Never reused.
+    fn id(self) -> u64 {
+        // SAFETY: By the invariants.  The id does not change.
+        unsafe { (*self.0).mnt_id_unique }
+    }
+
+    fn flags(self) -> u32 {
+        // SAFETY: By the invariants.
+        unsafe { Atomic::from_ptr(&raw mut (*self.0).mnt.mnt_flags) }.load(Relaxed) as u32
+    }
+
+    /// Whether it is taken out of its tree, or about to be.
+    fn is_going(self) -> bool {
+        self.flags() & bindings::mount_flags_MNT_UMOUNT != 0
+    }
+
+    /// The namespace in which it is, unless that is one of those without a name which trees are in
+    /// before they are attached.
+    ///
+    /// A namespace is readable for a grace period after its last mount has left it.
+    fn namespace_rcu(self, _rcu: &rcu::Guard) -> Option<*mut bindings::mnt_namespace> {
+        // SAFETY: This is under RCU.
+        unsafe { self.namespace() }
+    }
+
+    /// # Safety
+    ///
+    /// This is an RCU read-side critical section, or `namespace_sem` or `mount_lock` is held.
+    unsafe fn namespace(self) -> Option<*mut bindings::mnt_namespace> {
+        // SAFETY: By the invariants.
+        let namespace = unsafe { Atomic::from_ptr(&raw mut (*self.0).mnt_ns) }.load(Relaxed);
+        if namespace.is_null() {
+            return None;
+        }
+        // It may be `MNT_NS_INTERNAL`.
+        let namespace = from_err_ptr(namespace).ok()?;
+        // SAFETY: By the caller's promise it is readable.
+        let has_name = unsafe { !(*namespace).is_anon };
+        has_name.then_some(namespace)
+    }
+
+    /// What `statmount()` tells as `mnt_attr`.
+    fn attributes(self) -> u32 {
+        use bindings::*;
+
+        let flags = self.flags();
+        let mut attributes = [
+            (mount_flags_MNT_READONLY, MOUNT_ATTR_RDONLY),
+            (mount_flags_MNT_NOSUID, MOUNT_ATTR_NOSUID),
+            (mount_flags_MNT_NODEV, MOUNT_ATTR_NODEV),
+            (mount_flags_MNT_NOEXEC, MOUNT_ATTR_NOEXEC),
+            (mount_flags_MNT_NODIRATIME, MOUNT_ATTR_NODIRATIME),
+            (mount_flags_MNT_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW),
+        ]
+        .iter()
+        .filter(|(flag, _)| flags & flag != 0)
+        .fold(0, |sum, (_, attribute)| sum | attribute);
+
+        attributes |= if flags & mount_flags_MNT_NOATIME != 0 {
+            MOUNT_ATTR_NOATIME
+        } else if flags & mount_flags_MNT_RELATIME != 0 {
+            MOUNT_ATTR_RELATIME
+        } else {
+            MOUNT_ATTR_STRICTATIME
+        };
+        // SAFETY: By the invariants.
+        let idmap = unsafe { Atomic::from_ptr(&raw mut (*self.0).mnt.mnt_idmap) }.load(Relaxed);
+        if !ptr::eq(idmap, &raw const nop_mnt_idmap) {
+            attributes |= MOUNT_ATTR_IDMAP;
+        }
+        attributes
+    }
+
+    /// What `statmount()` tells as `mnt_propagation`.
+    fn propagation(self) -> u32 {
+        use bindings::*;
+
+        // SAFETY: By the invariants.
+        let (flags, master) = unsafe {
+            (
+                Atomic::from_ptr(&raw mut (*self.0).mnt_t_flags).load(Relaxed) as u32,
+                Atomic::from_ptr(&raw mut (*self.0).mnt_master).load(Relaxed),
+            )
+        };
+        let mut propagation = 0;
+        if flags & T_SHARED != 0 {
+            propagation |= MS_SHARED;
+        }
+        if !master.is_null() {
+            propagation |= MS_SLAVE;
+        }
+        if flags & T_UNBINDABLE != 0 {
+            propagation |= MS_UNBINDABLE;
+        }
+        if propagation == 0 {
+            propagation = MS_PRIVATE;
+        }
+        propagation
+    }
 }
 
-/// # Safety
+/// A mount that stays where it is in its tree.
 ///
-/// `mount` is valid, and `namespace_sem` or `mount_lock` is held.
-unsafe fn note(mount: RawMount, namespace: u64, subtype: u32) -> Note {
-    // SAFETY: By the caller's promise.
-    unsafe {
+/// # Invariants
+///
+/// `namespace_sem` or `mount_lock` is held for `'a`: what mounts have as parent and namespace only
+/// changes with both.
+#[derive(Clone, Copy)]
+struct Placed<'a>(Mount<'a>);
+
+impl<'a> Placed<'a> {
+    /// # Safety
+    ///
+    /// `mount` is valid for `'a`, during which `namespace_sem` or `mount_lock` is held.
+    unsafe fn from_raw(mount: *mut bindings::mount) -> Self {
+        // INVARIANT: By the caller's promise.
+        Self(Mount(mount, PhantomData))
+    }
+
+    fn parent(self) -> Option<Self> {
+        // SAFETY: The mount is valid.
+        let parent = unsafe { (*self.0 .0).mnt_parent };
+        // INVARIANT: Parents are referred to by their children, and the locks stay held.
+        (parent != self.0 .0).then_some(Self(Mount(parent, PhantomData)))
+    }
+
+    /// The id of the namespace in which it is, if that has a name.
+    fn namespace_id(self) -> Option<u64> {
+        // SAFETY: By the invariants.
+        unsafe { self.0.namespace() }
+            // SAFETY: A namespace goes away after its mounts have left it.
+            .map(|namespace| unsafe { bindings::watch_mount_ns_id(namespace) })
+    }
+
+    fn note(self, namespace: u64, subtype: u32) -> Note {
         Note {
             watch: header::<Note>(TYPE, subtype),
-            mnt_id: (*mount).mnt_id_unique,
-            parent_id: (*(*mount).mnt_parent).mnt_id_unique,
+            mnt_id: self.0.id(),
+            parent_id: self.parent().unwrap_or(self).0.id(),
             mnt_ns_id: namespace,
-            attr: attributes(&(*mount).mnt),
-            propagation: propagation(&*mount),
+            attr: self.0.attributes(),
+            propagation: self.0.propagation(),
+        }
+    }
+
+    /// Posts to those who watch the namespace, or a mount that this is or is below.
+    fn post(self, subtype: u32) {
+        let Some(namespace) = self.namespace_id() else {
+            return;
+        };
+        let mut note = self.note(namespace, subtype);
+        namespaces().post(&mut note, Cause::CurrentTask, namespace);
+        let mut next = Some(self);
+        while let Some(ancestor) = next {
+            subtrees().post(&mut note, Cause::CurrentTask, ancestor.0.id());
+            next = ancestor.parent();
         }
     }
 }
 
-/// What `statmount()` tells as `mnt_attr`.
-fn attributes(mnt: &bindings::vfsmount) -> u32 {
-    let flags = mnt.mnt_flags as u32;
-    let mut attributes = [
-        (
-            bindings::mount_flags_MNT_READONLY,
-            bindings::MOUNT_ATTR_RDONLY,
-        ),
-        (
-            bindings::mount_flags_MNT_NOSUID,
-            bindings::MOUNT_ATTR_NOSUID,
-        ),
-        (bindings::mount_flags_MNT_NODEV, bindings::MOUNT_ATTR_NODEV),
-        (
-            bindings::mount_flags_MNT_NOEXEC,
-            bindings::MOUNT_ATTR_NOEXEC,
-        ),
-        (
-            bindings::mount_flags_MNT_NODIRATIME,
-            bindings::MOUNT_ATTR_NODIRATIME,
-        ),
-        (
-            bindings::mount_flags_MNT_NOSYMFOLLOW,
-            bindings::MOUNT_ATTR_NOSYMFOLLOW,
-        ),
-    ]
-    .iter()
-    .filter(|(flag, _)| flags & flag != 0)
-    .fold(0, |sum, (_, attribute)| sum | attribute);
-
-    attributes |= if flags & bindings::mount_flags_MNT_NOATIME != 0 {
-        bindings::MOUNT_ATTR_NOATIME
-    } else if flags & bindings::mount_flags_MNT_RELATIME != 0 {
-        bindings::MOUNT_ATTR_RELATIME
-    } else {
-        bindings::MOUNT_ATTR_STRICTATIME
-    };
-    if !ptr::eq(mnt.mnt_idmap, &raw const bindings::nop_mnt_idmap) {
-        attributes |= bindings::MOUNT_ATTR_IDMAP;
-    }
-    attributes
-}
-
-/// What `statmount()` tells as `mnt_propagation`.
-fn propagation(mount: &bindings::mount) -> u32 {
-    let flags = mount.mnt_t_flags as u32;
-    let mut propagation = 0;
-    if flags & bindings::T_SHARED != 0 {
-        propagation |= bindings::MS_SHARED;
-    }
-    if !mount.mnt_master.is_null() {
-        propagation |= bindings::MS_SLAVE;
-    }
-    if flags & bindings::T_UNBINDABLE != 0 {
-        propagation |= bindings::MS_UNBINDABLE;
-    }
-    if propagation == 0 {
-        propagation = bindings::MS_PRIVATE;
-    }
-    propagation
-}
-
 /// Posts that something happened, or is about to happen, to a mount.
 ///
-/// Context: Any but NMI.
+/// Context: Process context; `namespace_sem` or `mount_lock` is held.
 ///
 /// # Safety
 ///
 /// `mount` is valid, and `namespace_sem` or `mount_lock` is held.
 #[export]
-pub(crate) unsafe extern "C" fn __watch_mount(mount: RawMount, subtype: u32) {
+pub(crate) unsafe extern "C" fn __watch_mount(mount: *mut bindings::mount, subtype: u32) {
     // SAFETY: By the caller's promise.
-    let Some(namespace) = (unsafe { namespace_of(mount) }) else {
-        return;
-    };
-    // SAFETY: By the caller's promise; parents only change with both locks held.  The current
-    // task's credentials are valid.
-    unsafe {
-        let namespace = bindings::watch_mount_ns_id(namespace);
-        let mut note = note(mount, namespace, subtype);
-        let cred = bindings::current_cred();
-        namespaces().post(&mut note, cred, namespace);
-        let mut ancestor = mount;
-        loop {
-            subtrees().post(&mut note, cred, (*ancestor).mnt_id_unique);
-            let parent = (*ancestor).mnt_parent;
-            if parent == ancestor {
-                break;
-            }
-            ancestor = parent;
-        }
-    }
+    unsafe { Placed::from_raw(mount) }.post(subtype);
 }
 
 /// Posts that mounts are about to be taken out of their trees, and removes the watches on them.
 ///
-/// Context: Any but NMI.
+/// Context: Process context; `mount_lock` is held for writing.
 ///
 /// # Safety
 ///
@@ -286,24 +334,25 @@ pub(crate) unsafe extern "C" fn __watch_mount(mount: RawMount, subtype: u32) {
 pub(crate) unsafe extern "C" fn __watch_mount_detach(mounts: *mut bindings::list_head) {
     let subtype = bindings::mount_notification_subtype_NOTIFY_MOUNT_DETACHED;
     // SAFETY: By the caller's promise.
-    unsafe { for_each(mounts, |mount| __watch_mount(mount, subtype)) };
+    unsafe { for_each(mounts, |mount| mount.post(subtype)) };
     // Pairs with the one in `add()`.
     smp_mb(Full);
     // Only now, as watchers are to be told of all that is below what they watch.
     //
     // SAFETY: As above.
-    unsafe { for_each(mounts, |mount| subtrees().remove((*mount).mnt_id_unique)) };
+    unsafe { for_each(mounts, |mount| subtrees().remove(mount.0.id())) };
 }
 
 /// # Safety
 ///
 /// As for [`__watch_mount_detach`].
-unsafe fn for_each(mounts: *mut bindings::list_head, mut visit: impl FnMut(RawMount)) {
+unsafe fn for_each(mounts: *mut bindings::list_head, visit: impl Fn(Placed<'_>)) {
     // SAFETY: By the caller's promise.
     unsafe {
         let mut node = (*mounts).next;
         while node != mounts {
-            visit(node.byte_sub(offset_of!(bindings::mount, mnt_list)).cast());
+            let mount = node.byte_sub(offset_of!(bindings::mount, mnt_list)).cast();
+            visit(Placed::from_raw(mount));
             node = (*node).next;
         }
     }

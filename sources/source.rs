@@ -14,6 +14,7 @@ use kernel::{
     bindings,
     error::to_result,
     prelude::*,
+    watch_queue::Cause,
 };
 
 use crate::{
@@ -124,20 +125,11 @@ impl Source {
     }
 
     /// Posts a message to those who watch an object, in any context but NMI.
-    ///
-    /// # Safety
-    ///
-    /// `cred`, the credentials of who caused the event, is valid.
-    pub(super) unsafe fn post<T: Message>(
-        self,
-        message: &mut T,
-        cred: *const bindings::cred,
-        id: u64,
-    ) {
+    pub(super) fn post<T: Message>(self, message: &mut T, cause: Cause<'_>, id: u64) {
         let header = ptr::from_mut(message).cast();
-        // SAFETY: The list is static, and the message is one.  The credentials are valid by the
-        // caller's promise.
-        unsafe { watch::__post_watch_notification(self.list(id), header, cred, id) };
+        // SAFETY: The list is static, and the message is one.  The credentials are valid as long as
+        // `cause` is.
+        unsafe { watch::__post_watch_notification(self.list(id), header, cause.as_ptr(), id) };
     }
 
     /// Removes all watches from an object that is going away, in any context but NMI.

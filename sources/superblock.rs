@@ -5,13 +5,14 @@
 //! A superblock is found by its device number, which no two have at a time.  As device numbers are
 //! reused, it is given an id that is not when it is watched for the first time.
 
-use core::ptr;
+use core::{marker::PhantomData, ptr};
 use kernel::{
     bindings,
     error::to_result,
     fs::file::LocalFile,
     prelude::*,
     sync::atomic::{Atomic, Relaxed},
+    watch_queue::Cause,
 };
 
 use super::{
@@ -36,8 +37,6 @@ unsafe impl Message for QuotaNote {}
 /// The flag of file systems that cannot be mounted; bindgen does not see it.
 const SB_NOUSER: c_ulong = 1 << 31;
 
-type RawSuper = *mut bindings::super_block;
-
 fn source() -> Source {
     // SAFETY: This is one of those in `sources.c`.
     unsafe { Source::from_raw(&raw mut bindings::watch_superblock_source) }
@@ -53,16 +52,13 @@ fn source() -> Source {
 pub(super) fn add(queue: Borrowed<'_>, request: &Request) -> Result {
     request.no_flags()?;
     let file = request.file()?;
-    let sb = super_of(&file)?;
-    // SAFETY: The superblock is valid, and has a reference to its user namespace.
-    let may_watch =
-        unsafe { bindings::ns_capable((*sb).s_user_ns, bindings::CAP_SYS_ADMIN as c_int) };
-    if !may_watch {
+    let sb = Superblock::of(&file)?;
+    if !sb.may_be_watched() {
         return Err(EPERM);
     }
     request.ask_security(Some(&file))?;
     // As long as the file is open, the file system is not shut down.
-    source().attach(queue, request.tag, id_to_be(sb)?)
+    source().attach(queue, request.tag, sb.id_to_be()?)
 }
 
 /// Removes a watch.
@@ -73,65 +69,113 @@ pub(super) fn add(queue: Borrowed<'_>, request: &Request) -> Result {
 pub(super) fn remove(queue: Borrowed<'_>, request: &Request) -> Result {
     request.no_flags()?;
     let file = request.file()?;
-    let id = id_of(super_of(&file)?).ok_or(EBADSLT)?;
+    let id = Superblock::of(&file)?.id().ok_or(EBADSLT)?;
     source().detach(queue, id)
 }
 
-/// The superblock of an open file.
-fn super_of(file: &LocalFile) -> Result<RawSuper> {
-    // SAFETY: The file is open, so it has a path, the mount of which has a superblock.
-    unsafe {
-        let sb = (*(*file.as_ptr()).__bindgen_anon_1.f_path.mnt).mnt_sb;
-        if (*sb).s_flags & SB_NOUSER == 0 {
-            Ok(sb)
-        } else {
-            Err(EINVAL)
+/// A superblock.
+///
+/// # Invariants
+///
+/// It is valid for `'a`.
+#[derive(Clone, Copy)]
+struct Superblock<'a>(
+    *mut bindings::super_block,
+    PhantomData<&'a bindings::super_block>,
+);
+
+impl<'a> Superblock<'a> {
+    /// # Safety
+    ///
+    /// `sb` is valid for `'a`.
+    unsafe fn from_raw(sb: *mut bindings::super_block) -> Self {
+        // INVARIANT: By the caller's promise.
+        Self(sb, PhantomData)
+    }
+
+    /// That of a file.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it is one that cannot be mounted.
+    fn of(file: &'a LocalFile) -> Result<Self> {
+        // SAFETY: The file is open, so it has a path, the mount of which has a superblock.
+        let (sb, flags) = unsafe {
+            let sb = (*(*file.as_ptr()).__bindgen_anon_1.f_path.mnt).mnt_sb;
+            (sb, Atomic::from_ptr(&raw mut (*sb).s_flags).load(Relaxed))
+        };
+        if flags & SB_NOUSER != 0 {
+            return Err(EINVAL);
+        }
+        // INVARIANT: The file has a reference to the mount, and that to the superblock.
+        Ok(Self(sb, PhantomData))
+    }
+
+    /// Whether the current task may do so.
+    fn may_be_watched(self) -> bool {
+        // SAFETY: By the invariants; it has a reference to its user namespace.
+        unsafe { bindings::ns_capable((*self.0).s_user_ns, bindings::CAP_SYS_ADMIN as c_int) }
+    }
+
+    fn device_number(self) -> bindings::dev_t {
+        // SAFETY: By the invariants.  It does not change once there are files.
+        unsafe { (*self.0).s_dev }
+    }
+
+    fn index(self) -> usize {
+        self.device_number() as usize
+    }
+
+    /// Its id, if it was ever watched.
+    fn id(self) -> Option<u64> {
+        // SAFETY: The array is initialised.
+        let entry =
+            unsafe { bindings::xa_load(&raw mut bindings::watch_superblock_ids, self.index()) };
+        from_entry(entry)
+    }
+
+    /// Its id, as it is about to be watched.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn id_to_be(self) -> Result<u64> {
+        static NEXT: Atomic<i64> = Atomic::new(1);
+
+        if let Some(id) = self.id() {
+            return Ok(id);
+        }
+        let id = NEXT.fetch_add(1, Relaxed).cast_unsigned();
+        let ids = &raw mut bindings::watch_superblock_ids;
+        // SAFETY: The array is initialised; it is locked for what has to be called so.
+        let entry = unsafe {
+            bindings::xa_lock(ids);
+            let entry = bindings::__xa_cmpxchg(
+                ids,
+                self.index(),
+                ptr::null_mut(),
+                to_entry(id),
+                bindings::GFP_KERNEL,
+            );
+            bindings::xa_unlock(ids);
+            entry
+        };
+        // SAFETY: The entry is what `__xa_cmpxchg()` returned.
+        to_result(unsafe { bindings::xa_err(entry) })?;
+        // Somebody else may have come first.
+        Ok(from_entry(entry).unwrap_or(id))
+    }
+
+    /// What messages about it, which `T` is one of, begin with.
+    fn note<T: Message>(self, id: u64, subtype: u32) -> Note {
+        let (dev_major, dev_minor) = major_minor(self.device_number());
+        Note {
+            watch: header::<T>(TYPE, subtype),
+            sb_id: id,
+            dev_major,
+            dev_minor,
         }
     }
-}
-
-/// The id of a superblock, if it was ever watched.
-fn id_of(sb: RawSuper) -> Option<u64> {
-    // SAFETY: The array is initialised, and the superblock is valid.
-    let entry = unsafe { bindings::xa_load(&raw mut bindings::watch_superblock_ids, index_of(sb)) };
-    from_entry(entry)
-}
-
-/// The id of a superblock that is about to be watched.
-///
-/// # Errors
-///
-/// `ENOMEM`.
-fn id_to_be(sb: RawSuper) -> Result<u64> {
-    static NEXT: Atomic<i64> = Atomic::new(1);
-
-    if let Some(id) = id_of(sb) {
-        return Ok(id);
-    }
-    let id = NEXT.fetch_add(1, Relaxed).cast_unsigned();
-    let ids = &raw mut bindings::watch_superblock_ids;
-    // SAFETY: The array is initialised, and the superblock is valid.
-    let entry = unsafe {
-        bindings::xa_lock(ids);
-        let entry = bindings::__xa_cmpxchg(
-            ids,
-            index_of(sb),
-            ptr::null_mut(),
-            to_entry(id),
-            bindings::GFP_KERNEL,
-        );
-        bindings::xa_unlock(ids);
-        entry
-    };
-    // SAFETY: The entry is what `__xa_cmpxchg()` returned.
-    to_result(unsafe { bindings::xa_err(entry) })?;
-    // Somebody else may have come first.
-    Ok(from_entry(entry).unwrap_or(id))
-}
-
-fn index_of(sb: RawSuper) -> usize {
-    // SAFETY: The callers have a superblock that is valid.
-    unsafe { (*sb).s_dev as usize }
 }
 
 /// An id as an entry of the array: `xa_mk_value()`.
@@ -143,21 +187,8 @@ fn from_entry(entry: *mut c_void) -> Option<u64> {
     (!entry.is_null()).then_some((entry.addr() >> 1) as u64)
 }
 
-/// What messages about a superblock, which `T` is one of, begin with.
-fn note<T: Message>(sb: RawSuper, id: u64, subtype: u32) -> Note {
-    // SAFETY: The callers have a superblock that is valid.
-    let (dev_major, dev_minor) = major_minor(unsafe { (*sb).s_dev });
-    Note {
-        watch: header::<T>(TYPE, subtype),
-        sb_id: id,
-        dev_major,
-        dev_minor,
-    }
-}
-
 fn post<T: Message>(mut message: T, id: u64) {
-    // SAFETY: The current task's credentials are valid.
-    unsafe { source().post(&mut message, bindings::current_cred(), id) };
+    source().post(&mut message, Cause::CurrentTask, id);
 }
 
 /// Posts an error.
@@ -169,13 +200,18 @@ fn post<T: Message>(mut message: T, id: u64) {
 /// `event` is valid.
 #[export]
 pub(crate) unsafe extern "C" fn __watch_superblock_error(event: *const bindings::fserror_event) {
-    // SAFETY: By the caller's promise; the event has a reference to its superblock, and to its
-    // inode if it is about one.
-    let (event, ino) = unsafe {
-        let inode = (*event).inode;
-        (&*event, if inode.is_null() { 0 } else { (*inode).i_ino })
+    // SAFETY: By the caller's promise; nobody changes the event.  It keeps its superblock from
+    // going, and has a reference to its inode if it is about one.
+    let (event, sb, ino) = unsafe {
+        let event = &*event;
+        let ino = if event.inode.is_null() {
+            0
+        } else {
+            (*event.inode).i_ino
+        };
+        (event, Superblock::from_raw(event.sb), ino)
     };
-    let Some(id) = id_of(event.sb) else {
+    let Some(id) = sb.id() else {
         return;
     };
     let kind = match event.type_ {
@@ -199,7 +235,7 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(event: *const bindings:
     let subtype = bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_ERROR;
     post(
         ErrorNote {
-            sb: note::<ErrorNote>(event.sb, id, subtype),
+            sb: sb.note::<ErrorNote>(id, subtype),
             error: event.error.unsigned_abs(),
             kind,
             ino,
@@ -212,14 +248,19 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(event: *const bindings:
 
 /// Posts that a file system has become read-only, or writable.
 ///
-/// Context: Any but NMI.
+/// Context: Process context.
 ///
 /// # Safety
 ///
 /// `sb` is valid.
 #[export]
-pub(crate) unsafe extern "C" fn __watch_superblock_set_readonly(sb: RawSuper, readonly: bool) {
-    let Some(id) = id_of(sb) else {
+pub(crate) unsafe extern "C" fn __watch_superblock_set_readonly(
+    sb: *mut bindings::super_block,
+    readonly: bool,
+) {
+    // SAFETY: By the caller's promise.
+    let sb = unsafe { Superblock::from_raw(sb) };
+    let Some(id) = sb.id() else {
         return;
     };
     let subtype = if readonly {
@@ -227,23 +268,25 @@ pub(crate) unsafe extern "C" fn __watch_superblock_set_readonly(sb: RawSuper, re
     } else {
         bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_READWRITE
     };
-    post(note::<Note>(sb, id, subtype), id);
+    post(sb.note::<Note>(id, subtype), id);
 }
 
 /// Posts that a quota was exceeded.
 ///
-/// Context: Any but NMI.
+/// Context: Process context.
 ///
 /// # Safety
 ///
 /// `sb` and `qid` are valid.
 #[export]
 pub(crate) unsafe extern "C" fn __watch_superblock_quota(
-    sb: RawSuper,
+    sb: *mut bindings::super_block,
     qid: *const bindings::kqid,
     warning: c_int,
 ) {
-    let Some(id) = id_of(sb) else {
+    // SAFETY: By the caller's promise.
+    let sb = unsafe { Superblock::from_raw(sb) };
+    let Some(id) = sb.id() else {
         return;
     };
     let kind = warning.unsigned_abs();
@@ -259,7 +302,7 @@ pub(crate) unsafe extern "C" fn __watch_superblock_quota(
     let (quota_type, quota_id) = unsafe { ((*qid).type_, (*qid).__bindgen_anon_1.uid.val) };
     post(
         QuotaNote {
-            sb: note::<QuotaNote>(sb, id, subtype),
+            sb: sb.note::<QuotaNote>(id, subtype),
             error: if is_refused { bindings::EDQUOT } else { 0 },
             kind,
             type_: quota_type,
@@ -277,10 +320,11 @@ pub(crate) unsafe extern "C" fn __watch_superblock_quota(
 ///
 /// `sb` is valid.
 #[export]
-pub(crate) unsafe extern "C" fn __watch_superblock_gone(sb: RawSuper) {
+pub(crate) unsafe extern "C" fn __watch_superblock_gone(sb: *mut bindings::super_block) {
+    // SAFETY: By the caller's promise.
+    let index = unsafe { Superblock::from_raw(sb) }.index();
     // SAFETY: The array is initialised.
-    let entry =
-        unsafe { bindings::xa_erase(&raw mut bindings::watch_superblock_ids, index_of(sb)) };
+    let entry = unsafe { bindings::xa_erase(&raw mut bindings::watch_superblock_ids, index) };
     if let Some(id) = from_entry(entry) {
         source().remove(id);
     }

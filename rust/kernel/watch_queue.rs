@@ -209,6 +209,20 @@ pub enum Cause<'a> {
     Credential(&'a Credential),
 }
 
+impl Cause<'_> {
+    /// Returns a raw pointer to the credentials.
+    ///
+    /// They are valid as long as the cause is; those of the current task, as long as it does not change them.
+    #[inline]
+    pub fn as_ptr(self) -> *const bindings::cred {
+        match self {
+            // SAFETY: There always is a current task.
+            Cause::CurrentTask => unsafe { bindings::current_cred() },
+            Cause::Credential(cred) => cred.as_ptr(),
+        }
+    }
+}
+
 /// Bytes, aligned as a message is.
 #[repr(C, align(4))]
 struct Aligned<M>(M);
@@ -433,11 +447,7 @@ impl WatchList {
         message: *mut bindings::watch_notification,
         size: usize,
     ) {
-        let cred = match cause {
-            // SAFETY: There always is a current task.
-            Cause::CurrentTask => unsafe { bindings::current_cred() },
-            Cause::Credential(cred) => cred.as_ptr(),
-        };
+        let cred = cause.as_ptr();
         // SAFETY: The message is valid by the caller's promise, and now as long as it says.  The
         // list is initialised by the invariants and stays so as long as it is borrowed.  The
         // credentials are borrowed, or those of the current task, which does not change them here.
