@@ -2,6 +2,7 @@
 /* What a notification queue is told of block devices that fail */
 
 #include "disk.h"
+#include "sources.h"
 
 #include <dirent.h>
 #include <linux/blkpg.h>
@@ -72,6 +73,32 @@ TEST_F(block, failed_read_and_write)
 	EXPECT_NOTHING(&self->s);
 }
 
+TEST_F(block, whatever_the_context)
+{
+	static const char * const contexts[] = {
+		IN_SUBMITTER, IN_SOFTIRQ, IN_HARD_INTERRUPT,
+	};
+	union message message;
+	struct disk disk;
+	size_t i;
+	int fd;
+
+	for (i = 0; i < ARRAY_SIZE(contexts); i++) {
+		ASSERT_EQ(0, make_disk_completing(&disk, "block_test2", contexts[i]));
+		fd = open(disk.node, O_RDONLY | O_DIRECT | O_CLOEXEC);
+		ASSERT_NE(-1, fd);
+		ASSERT_EQ(0, set_bad(&disk, 1, 16, 23));
+		ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, fd, 0));
+		EXPECT_FAILS(EIO, read_sectors(fd, 16, 8));
+		EXPECT_BLOCK(NOTIFY_BLOCK_IO, EIO);
+		EXPECT_EQ(16, message.block.sector);
+		close(fd);
+		remove_disk(&disk);
+		EXPECT_MESSAGE(&self->s, WATCH_TYPE_META,
+			       WATCH_META_REMOVAL_NOTIFICATION, removal);
+	}
+}
+
 TEST_F(block, busybox_dd)
 {
 	union message message;
@@ -123,7 +150,7 @@ TEST_F(block, partition)
 	int fd;
 
 	ASSERT_EQ(0, ioctl(self->fd, BLKPG, &arg));
-	snprintf(node, sizeof(node), "%sp3", self->disk.node);
+	snprintf(node, sizeof(node), "%s3", self->disk.node);
 	id = disk_id(node);
 	fd = open(node, O_RDONLY | O_DIRECT | O_CLOEXEC);
 	ASSERT_NE(-1, fd);
@@ -175,13 +202,93 @@ TEST_F(block, timeout)
 	snprintf(path, sizeof(path), "/sys/block/%s/queue/io_timeout",
 		 self->disk.node + strlen("/dev/"));
 	ASSERT_EQ(0, write_to(path, "200"));
-	if (configure(&self->disk, "timeout_inject/probability", "100") == -1 ||
-	    configure(&self->disk, "timeout_inject/times", "1") == -1)
+	if (configure(&self->disk, "timeout_inject/verbose", "0") == -1)
 		SKIP(return, "null_blk cannot have requests time out");
+	ASSERT_EQ(0, configure(&self->disk, "timeout_inject/times", "1"));
+	ASSERT_EQ(0, configure(&self->disk, "timeout_inject/probability", "100"));
 	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
 	EXPECT_FAILS(ETIMEDOUT, read_sectors(self->fd, 8, 8));
 	EXPECT_BLOCK(NOTIFY_BLOCK_TIMEOUT, ETIMEDOUT);
 	EXPECT_EQ(8, message.block.sector);
+}
+
+/*
+ * What the disk below a loop device says of a bio becomes an errno, and that
+ * what the loop device says of its request: all kinds can be had.
+ */
+TEST_F(block, every_kind)
+{
+	static const struct {
+		const char *status;
+		uint32_t kind;
+		int error;
+	} kinds[] = {
+		{ "IOERR", NOTIFY_BLOCK_IO, EIO },
+		{ "TIMEOUT", NOTIFY_BLOCK_TIMEOUT, ETIMEDOUT },
+		{ "NOSPC", NOTIFY_BLOCK_NO_SPACE, ENOSPC },
+		{ "TRANSPORT", NOTIFY_BLOCK_TRANSPORT, ENOLINK },
+		{ "TARGET", NOTIFY_BLOCK_TARGET, EREMOTEIO },
+		{ "RESV_CONFLICT", NOTIFY_BLOCK_NEXUS, EBADE },
+		{ "MEDIUM", NOTIFY_BLOCK_MEDIUM, ENODATA },
+		{ "PROTECTION", NOTIFY_BLOCK_PROTECTION, EILSEQ },
+		{ "RESOURCE", NOTIFY_BLOCK_RESOURCE, ENOMEM },
+		{ "OFFLINE", NOTIFY_BLOCK_OTHER, ENODEV },
+		{ "DURATION_LIMIT", NOTIFY_BLOCK_OTHER, ETIME },
+		{ "INVAL", NOTIFY_BLOCK_OTHER, EINVAL },
+	};
+	struct disk loop = { 0 };
+	union message message;
+	size_t i;
+	int fd;
+
+	fd = make_loop(&loop, self->disk.node);
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, fd, 0));
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		int error = kinds[i].error;
+
+		if (inject(&self->disk, "READ", kinds[i].status) == -1)
+			SKIP(break, "bios cannot be made to fail in this kernel");
+		EXPECT_FAILS(error, read_sectors(fd, 24, 8));
+		EXPECT_BLOCK(kinds[i].kind, error);
+		EXPECT_EQ(BLOCK_READ, message.block.op);
+		EXPECT_EQ(24, message.block.sector);
+		EXPECT_EQ(4096, message.block.len);
+		ASSERT_EQ(0, inject(&self->disk, "WRITE", kinds[i].status));
+		EXPECT_FAILS(error, write_sectors(fd, 32, 1));
+		EXPECT_BLOCK(kinds[i].kind, error);
+		EXPECT_EQ(BLOCK_WRITE, message.block.op);
+		EXPECT_EQ(32, message.block.sector);
+		EXPECT_EQ(512, message.block.len);
+		ASSERT_EQ(0, inject_nothing(&self->disk));
+		EXPECT_EQ(4096, read_sectors(fd, 24, 8));
+		EXPECT_NOTHING(&self->s);
+	}
+	close(fd);
+}
+
+/* No request of the disk has failed, but one of the loop device above it has. */
+TEST_F(block, what_fails_before_it_is_a_request)
+{
+	struct stream below;
+	struct disk loop = { 0 };
+	union message message;
+	int fd;
+
+	fd = make_loop(&loop, self->disk.node);
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, open_stream(&below));
+	ASSERT_EQ(0, add_watch(below.rd, BLOCK, self->fd, 0));
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, fd, 0));
+	if (fail_bios(&self->disk, 1) == -1)
+		SKIP(return, "no fail_make_request in this kernel");
+	EXPECT_FAILS(EIO, read_sectors(fd, 40, 8));
+	EXPECT_EQ(0, fail_bios(&self->disk, 0));
+	EXPECT_BLOCK(NOTIFY_BLOCK_IO, EIO);
+	EXPECT_EQ(40, message.block.sector);
+	EXPECT_NOTHING(&self->s);
+	EXPECT_NOTHING(&below);
+	close(fd);
 }
 
 TEST_F(block, who_may_watch)

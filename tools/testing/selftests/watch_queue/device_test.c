@@ -6,6 +6,7 @@
  */
 
 #include "disk.h"
+#include "sources.h"
 
 #include <sched.h>
 #include <termios.h>

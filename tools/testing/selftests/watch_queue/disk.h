@@ -3,9 +3,15 @@
 #ifndef WATCH_QUEUE_TEST_DISK_H
 #define WATCH_QUEUE_TEST_DISK_H
 
-#include "sources.h"
+#include "commands.h"
 
 #include <linux/fs.h>
+#include <linux/loop.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #ifndef BLKGETDISKSEQ
@@ -34,13 +40,15 @@ static inline void remove_disk(const struct disk *disk)
 	rmdir(disk->dir);
 }
 
-/* A disk of 64 MiB, kept in memory */
-static inline int make_disk(struct disk *disk, const char *name)
-{
-	char index[16] = "";
-	char path[128];
-	FILE *file;
+/* Where a disk completes its requests: values of null_blk's irqmode */
+#define IN_SUBMITTER		"0"
+#define IN_SOFTIRQ		"1"
+#define IN_HARD_INTERRUPT	"2"
 
+/* A disk of 64 MiB, kept in memory */
+static inline int make_disk_completing(struct disk *disk, const char *name,
+				       const char *where)
+{
 	mkdir("/sys/kernel/config", 0755);
 	mount("none", CONFIGFS, "configfs", 0, NULL);
 	snprintf(disk->dir, sizeof(disk->dir), CONFIGFS "/nullb/%s", name);
@@ -50,15 +58,16 @@ static inline int make_disk(struct disk *disk, const char *name)
 	    configure(disk, "memory_backed", "1") == -1 ||
 	    configure(disk, "size", "64") == -1 ||
 	    configure(disk, "blocksize", "512") == -1 ||
+	    configure(disk, "irqmode", where) == -1 ||
 	    configure(disk, "power", "1") == -1)
 		return -1;
-	snprintf(path, sizeof(path), "%s/index", disk->dir);
-	file = fopen(path, "r");
-	if (!file || !fgets(index, sizeof(index), file))
-		return -1;
-	fclose(file);
-	snprintf(disk->node, sizeof(disk->node), "/dev/nullb%d", atoi(index));
+	snprintf(disk->node, sizeof(disk->node), "/dev/%s", name);
 	return 0;
+}
+
+static inline int make_disk(struct disk *disk, const char *name)
+{
+	return make_disk_completing(disk, name, IN_SOFTIRQ);
 }
 
 /* Have the sectors from first to last fail, or work again. */
@@ -69,6 +78,72 @@ static inline int set_bad(const struct disk *disk, int bad, unsigned long first,
 
 	snprintf(range, sizeof(range), "%c%lu-%lu", bad ? '+' : '-', first, last);
 	return configure(disk, "badblocks", range);
+}
+
+/*
+ * Have all reads or writes fail, with a status that is named as in
+ * Documentation/block/error-injection.rst, or no longer; or tell fail_make_request
+ * to.  Both have bios fail before there are requests.
+ */
+static inline int inject(const struct disk *disk, const char *op, const char *status)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/block/%s/error_injection",
+		 disk->node + strlen("/dev/"));
+	return write_to(path, "add,op=%s,status=%s", op, status);
+}
+
+static inline int inject_nothing(const struct disk *disk)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/block/%s/error_injection",
+		 disk->node + strlen("/dev/"));
+	return write_to(path, "removeall");
+}
+
+static inline int fail_bios(const struct disk *disk, int yes)
+{
+	static const char dir[] = "/sys/kernel/debug/fail_make_request";
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/block/%s/make-it-fail",
+		 disk->node + strlen("/dev/"));
+	if (write_to(path, "%d", yes) == -1)
+		return -1;
+	snprintf(path, sizeof(path), "%s/verbose", dir);
+	if (write_to(path, "0") == -1)
+		return -1;
+	snprintf(path, sizeof(path), "%s/times", dir);
+	if (write_to(path, "-1") == -1)
+		return -1;
+	snprintf(path, sizeof(path), "%s/probability", dir);
+	return write_to(path, "%d", yes ? 100 : 0);
+}
+
+/*
+ * A loop device above a disk or a file.  Its requests fail as what is below it
+ * does.
+ */
+static inline int make_loop(struct disk *loop, const char *backing)
+{
+	struct loop_config config = {
+		.fd = open(backing, O_RDWR | O_CLOEXEC),
+		.info.lo_flags = LO_FLAGS_DIRECT_IO | LO_FLAGS_AUTOCLEAR,
+	};
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+	int index = ioctl(control, LOOP_CTL_GET_FREE);
+	int fd;
+
+	close(control);
+	snprintf(loop->node, sizeof(loop->node), "/dev/loop%d", index);
+	fd = open(loop->node, O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (index == -1 || config.fd == -1 || fd == -1 ||
+	    ioctl(fd, LOOP_CONFIGURE, &config) == -1)
+		return -1;
+	close(config.fd);
+	return fd;
 }
 
 /* Where direct I/O may go: 64 KiB */

@@ -6,10 +6,10 @@
 #ifndef WATCH_QUEUE_TEST_SOURCES_H
 #define WATCH_QUEUE_TEST_SOURCES_H
 
+#include "commands.h"
 #include "queue.h"
 
 #include <poll.h>
-#include <stdarg.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -155,38 +155,5 @@ static inline int find_message(struct stream *stream, union message *message,
 
 #define EXPECT_NOTHING(stream)						\
 	EXPECT_FALSE(next_message(stream, &message, NOT_AT_ALL))
-
-/* Run a command; what it does is busybox's. */
-__printf(1, 2)
-static inline int run(const char *format, ...)
-{
-	char command[512];
-	va_list args;
-	int status;
-
-	va_start(args, format);
-	vsnprintf(command, sizeof(command), format, args);
-	va_end(args);
-	status = system(command);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-__printf(2, 3)
-static inline int write_to(const char *path, const char *format, ...)
-{
-	char text[256];
-	va_list args;
-	int fd, length, result;
-
-	va_start(args, format);
-	length = vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd == -1)
-		return -1;
-	result = write(fd, text, length) == length ? 0 : -1;
-	close(fd);
-	return result;
-}
 
 #endif /* WATCH_QUEUE_TEST_SOURCES_H */

@@ -2,14 +2,19 @@
 /* What a notification queue is told of mounted file systems */
 
 #include "disk.h"
+#include "sources.h"
 
+#include <dirent.h>
 #include <sched.h>
 #include <sys/quota.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 
 #define SUPERBLOCK	WATCH_TYPE_SUPERBLOCK_NOTIFY
-#define DIR		"/tmp/superblock_test"
+#define MOUNTED		"/tmp/superblock_test"
+
+/* Of a disk of 64 MiB */
+#define LAST_SECTOR	((64UL << 11) - 1)
 
 #ifndef EFSCORRUPTED
 #define EFSCORRUPTED	EUCLEAN
@@ -29,11 +34,11 @@ FIXTURE_SETUP(superblock)
 		SKIP(return, "no superblock notifications in this kernel");
 	ASSERT_EQ(0, unshare(CLONE_NEWNS));
 	ASSERT_EQ(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-	mkdir(DIR, 0755);
-	ASSERT_EQ(0, run("mount -t tmpfs none " DIR));
-	self->fd = open(DIR, O_PATH | O_CLOEXEC);
+	mkdir(MOUNTED, 0755);
+	ASSERT_EQ(0, run("mount -t tmpfs none " MOUNTED));
+	self->fd = open(MOUNTED, O_PATH | O_CLOEXEC);
 	ASSERT_NE(-1, self->fd);
-	ASSERT_EQ(0, stat(DIR, &self->st));
+	ASSERT_EQ(0, stat(MOUNTED, &self->st));
 	ASSERT_EQ(0, open_stream(&self->s));
 	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
 }
@@ -59,15 +64,15 @@ FIXTURE_SETUP(ext4)
 		SKIP(return, "no ext4 or null_blk in this kernel");
 	ASSERT_EQ(0, unshare(CLONE_NEWNS));
 	ASSERT_EQ(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-	mkdir(DIR, 0755);
+	mkdir(MOUNTED, 0755);
 	ASSERT_EQ(0, make_disk(&self->disk, "superblock_test"));
 	ASSERT_EQ(0, run("mkfs.ext4 -q -O quota -E quotatype=usrquota,lazy_itable_init=0 %s",
 			 self->disk.node));
-	ASSERT_EQ(0, run("mount -t ext4 -o usrquota,errors=continue %s " DIR,
+	ASSERT_EQ(0, run("mount -t ext4 -o usrquota,errors=continue %s " MOUNTED,
 			 self->disk.node));
-	self->fd = open(DIR, O_PATH | O_CLOEXEC);
+	self->fd = open(MOUNTED, O_PATH | O_CLOEXEC);
 	ASSERT_NE(-1, self->fd);
-	ASSERT_EQ(0, stat(DIR, &self->st));
+	ASSERT_EQ(0, stat(MOUNTED, &self->st));
 	ASSERT_EQ(0, open_stream(&self->s));
 	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
 }
@@ -75,7 +80,41 @@ FIXTURE_SETUP(ext4)
 FIXTURE_TEARDOWN(ext4)
 {
 	close(self->fd);
-	umount2(DIR, MNT_DETACH);
+	umount2(MOUNTED, MNT_DETACH);
+	remove_disk(&self->disk);
+}
+
+/* An exFAT: ext4 does not tell of buffered I/O. */
+FIXTURE(exfat)
+{
+	struct stream s;
+	struct disk disk;
+	struct stat st;
+	int fd;
+};
+
+FIXTURE_SETUP(exfat)
+{
+	if (!has_source(SUPERBLOCK))
+		SKIP(return, "no superblock notifications in this kernel");
+	ASSERT_EQ(0, unshare(CLONE_NEWNS));
+	ASSERT_EQ(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	mkdir(MOUNTED, 0755);
+	ASSERT_EQ(0, make_disk(&self->disk, "superblock_test"));
+	if (run("mkfs.exfat %s >/dev/null && mount -t exfat -o errors=continue %s " MOUNTED,
+		self->disk.node, self->disk.node))
+		SKIP(return, "no exFAT in this guest");
+	self->fd = open(MOUNTED, O_PATH | O_CLOEXEC);
+	ASSERT_NE(-1, self->fd);
+	ASSERT_EQ(0, stat(MOUNTED, &self->st));
+	ASSERT_EQ(0, open_stream(&self->s));
+	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
+}
+
+FIXTURE_TEARDOWN(exfat)
+{
+	close(self->fd);
+	umount2(MOUNTED, MNT_DETACH);
 	remove_disk(&self->disk);
 }
 
@@ -86,6 +125,24 @@ FIXTURE_TEARDOWN(ext4)
 		EXPECT_EQ(minor(self->st.st_dev), message.sb.dev_minor); \
 		EXPECT_NE(0, message.sb.sb_id);				\
 	} while (0)
+
+__printf(2, 3)
+static int stat_of(struct stat *st, const char *format, ...)
+{
+	char path[64];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(path, sizeof(path), format, args);
+	va_end(args);
+	return stat(path, st);
+}
+
+/* Make all of the disk fail, as nobody knows where a file is on it, or work again. */
+static int set_all_bad(const struct disk *disk, int bad)
+{
+	return set_bad(disk, bad, 0, LAST_SECTOR);
+}
 
 /* Make ext4 report an error. */
 static int trigger_error(const struct disk *disk)
@@ -114,7 +171,7 @@ TEST_F(ext4, error_that_makes_it_read_only)
 	union message message;
 	int readonly = 0, errors = 0;
 
-	ASSERT_EQ(0, run("mount -o remount,errors=remount-ro " DIR));
+	ASSERT_EQ(0, run("mount -o remount,errors=remount-ro " MOUNTED));
 	ASSERT_EQ(0, trigger_error(&self->disk));
 	while (next_message(&self->s, &message, errors && readonly ? NOT_AT_ALL : SOON)) {
 		ASSERT_EQ(SUPERBLOCK, type_of(&message));
@@ -127,47 +184,187 @@ TEST_F(ext4, error_that_makes_it_read_only)
 	EXPECT_EQ(1, errors);
 }
 
+/* Inodes that cannot be read: a directory of each group is in a block of its own. */
+TEST_F(ext4, metadata_that_cannot_be_read)
+{
+	union message message;
+	struct stat st[8];
+	int i, failed = 0;
+	DIR *dir;
+
+	for (i = 0; i < 8; i++) {
+		ASSERT_EQ(0, run("mkdir " MOUNTED "/%d", i));
+		ASSERT_EQ(0, stat_of(&st[i], MOUNTED "/%d", i));
+	}
+	/* So that nothing is cached */
+	close(self->fd);
+	ASSERT_EQ(0, run("umount " MOUNTED " && mount -t ext4 -o errors=continue %s " MOUNTED,
+			 self->disk.node));
+	self->fd = open(MOUNTED, O_PATH | O_CLOEXEC);
+	ASSERT_TRUE(find_message(&self->s, &message, WATCH_TYPE_META,
+				 WATCH_META_REMOVAL_NOTIFICATION));
+	EXPECT_NOTHING(&self->s);
+	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
+	/* What is read is the names only. */
+	dir = opendir(MOUNTED);
+	ASSERT_NE(NULL, dir);
+	while (readdir(dir))
+		continue;
+	closedir(dir);
+	ASSERT_EQ(0, set_all_bad(&self->disk, 1));
+	for (i = 0; i < 8; i++) {
+		struct stat unread;
+
+		if (stat_of(&unread, MOUNTED "/%d", i) == 0)
+			continue;
+		ASSERT_EQ(EIO, errno);
+		failed++;
+		EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_ERROR, error);
+		EXPECT_EQ(SUPERBLOCK_METADATA, message.error.kind);
+		EXPECT_EQ(EIO, message.error.error);
+		EXPECT_EQ(st[i].st_ino, message.error.ino);
+	}
+	ASSERT_EQ(0, set_all_bad(&self->disk, 0));
+	EXPECT_LT(0, failed);
+}
+
+/* The block layer fails under the journal, and ext4 gives up. */
+TEST_F(ext4, journal_that_cannot_be_written)
+{
+	union message message;
+	int readonly = 0, errors = 0;
+
+	ASSERT_EQ(0, run("mount -o remount,errors=remount-ro " MOUNTED));
+	if (fail_bios(&self->disk, 1) == -1)
+		SKIP(return, "no fail_make_request in this kernel");
+	run("touch " MOUNTED "/file; sync");
+	EXPECT_EQ(0, fail_bios(&self->disk, 0));
+	/* It is only noticed when the journal is used next. */
+	EXPECT_NE(0, run("touch " MOUNTED "/other 2>/dev/null"));
+	while (next_message(&self->s, &message, errors && readonly ? NOT_AT_ALL : SOON)) {
+		ASSERT_EQ(SUPERBLOCK, type_of(&message));
+		if (message.watch.subtype == NOTIFY_SUPERBLOCK_READONLY)
+			readonly++;
+		else if (message.watch.subtype == NOTIFY_SUPERBLOCK_ERROR)
+			errors++;
+	}
+	EXPECT_EQ(1, readonly);
+	EXPECT_LT(0, errors);
+}
+
+/* ext4 on other disks: in memory, and in a file */
+TEST_F(superblock, other_disks)
+{
+	static const struct {
+		const char *path;
+		const char *option;
+	} disks[] = {
+		{ "/dev/ram0", "rw" },
+		{ MOUNTED "/disk", "loop" },
+	};
+	union message message;
+	struct stream other;
+	uint64_t id;
+	size_t i;
+	int fd;
+
+	if (access("/sys/fs/ext4", F_OK) == -1)
+		SKIP(return, "no ext4 in this kernel");
+	ASSERT_EQ(0, run("truncate -s 4M " MOUNTED "/disk"));
+	for (i = 0; i < ARRAY_SIZE(disks); i++) {
+		ASSERT_EQ(0, run("mkfs.ext4 -q %s 4096 && mount -t ext4 -o %s %s /root",
+				 disks[i].path, disks[i].option, disks[i].path));
+		fd = open("/root", O_PATH | O_CLOEXEC);
+		ASSERT_EQ(0, open_stream(&other));
+		ASSERT_EQ(0, add_watch(other.rd, SUPERBLOCK, fd, 0));
+		close(fd);
+		ASSERT_EQ(0, run("echo test >$(ls -d /sys/fs/ext4/*/trigger_fs_error)"));
+		EXPECT_MESSAGE(&other, SUPERBLOCK, NOTIFY_SUPERBLOCK_ERROR, error);
+		EXPECT_EQ(SUPERBLOCK_METADATA, message.error.kind);
+		EXPECT_EQ(EFSCORRUPTED, message.error.error);
+		id = message.sb.sb_id;
+		ASSERT_EQ(0, run("umount /root"));
+		EXPECT_REMOVAL(&other, id);
+		EXPECT_NOTHING(&other);
+		close(other.rd);
+		close(other.wr);
+	}
+}
+
 TEST_F(superblock, remount)
 {
 	union message message;
 	uint64_t id;
 
-	ASSERT_EQ(0, run("mount -o remount,ro " DIR));
+	ASSERT_EQ(0, run("mount -o remount,ro " MOUNTED));
 	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_READONLY, sb);
 	id = message.sb.sb_id;
-	ASSERT_EQ(0, run("mount -o remount,rw " DIR));
+	ASSERT_EQ(0, run("mount -o remount,rw " MOUNTED));
 	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_READWRITE, sb);
 	EXPECT_EQ(id, message.sb.sb_id);
-	ASSERT_EQ(0, run("mount -o remount,rw " DIR));
+	ASSERT_EQ(0, run("mount -o remount,rw " MOUNTED));
 	/* That of one mount is another thing. */
-	ASSERT_EQ(0, run("mount -o remount,bind,ro " DIR));
+	ASSERT_EQ(0, run("mount -o remount,bind,ro " MOUNTED));
 	EXPECT_NOTHING(&self->s);
 }
 
-TEST_F(ext4, direct_read_that_fails)
+#define EXPECT_IO_ERROR(what, inode, from, bytes)			\
+	do {								\
+		do {							\
+			EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_ERROR, error); \
+		} while (message.error.kind != (what));			\
+		EXPECT_EQ(EIO, message.error.error);			\
+		EXPECT_EQ(inode, message.error.ino);			\
+		EXPECT_EQ(from, message.error.pos);			\
+		EXPECT_EQ(bytes, message.error.len);			\
+	} while (0)
+
+TEST_F(ext4, direct_io_that_fails)
 {
 	void *buffer = aligned_buffer();
 	union message message;
 	struct stat st;
 	int fd;
 
-	fd = open(DIR "/file", O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0644);
+	fd = open(MOUNTED "/file", O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0644);
 	ASSERT_NE(-1, fd);
-	ASSERT_EQ(4096, pwrite(fd, buffer, 4096, 0));
-	ASSERT_EQ(4096, pwrite(fd, buffer, 4096, 4096));
+	ASSERT_EQ(16384, pwrite(fd, buffer, 16384, 0));
 	ASSERT_EQ(0, fsync(fd));
 	ASSERT_EQ(0, fstat(fd, &st));
-	/* All of it, as nobody knows where the file is */
-	ASSERT_EQ(0, set_bad(&self->disk, 1, 0, (64 << 11) - 1));
+	ASSERT_EQ(0, set_all_bad(&self->disk, 1));
 	EXPECT_FAILS(EIO, pread(fd, buffer, 4096, 4096));
-	ASSERT_EQ(0, set_bad(&self->disk, 0, 0, (64 << 11) - 1));
-	do {
-		EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_ERROR, error);
-	} while (message.error.kind != SUPERBLOCK_DIRECT_READ);
-	EXPECT_EQ(EIO, message.error.error);
-	EXPECT_EQ(st.st_ino, message.error.ino);
-	EXPECT_EQ(4096, message.error.pos);
-	EXPECT_EQ(4096, message.error.len);
+	EXPECT_IO_ERROR(SUPERBLOCK_DIRECT_READ, st.st_ino, 4096, 4096);
+	EXPECT_FAILS(EIO, pwrite(fd, buffer, 8192, 8192));
+	EXPECT_IO_ERROR(SUPERBLOCK_DIRECT_WRITE, st.st_ino, 8192, 8192);
+	ASSERT_EQ(0, set_all_bad(&self->disk, 0));
+	close(fd);
+}
+
+TEST_F(exfat, buffered_io_that_fails)
+{
+	static char buffer[8192];
+	union message message;
+	struct stat st;
+	int fd;
+
+	fd = open(MOUNTED "/file", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(8192, pwrite(fd, buffer, 8192, 0));
+	ASSERT_EQ(0, fsync(fd));
+	ASSERT_EQ(0, fstat(fd, &st));
+	ASSERT_EQ(0, write_to("/proc/sys/vm/drop_caches", "1"));
+	ASSERT_EQ(0, set_all_bad(&self->disk, 1));
+	EXPECT_FAILS(EIO, pread(fd, buffer, 8192, 0));
+	/* It tells of each folio. */
+	EXPECT_IO_ERROR(SUPERBLOCK_BUFFERED_READ, st.st_ino, 0, 4096);
+	EXPECT_IO_ERROR(SUPERBLOCK_BUFFERED_READ, st.st_ino, 4096, 4096);
+	ASSERT_EQ(0, set_all_bad(&self->disk, 0));
+	ASSERT_EQ(8192, pread(fd, buffer, 8192, 0));
+	ASSERT_EQ(0, set_all_bad(&self->disk, 1));
+	ASSERT_EQ(4096, pwrite(fd, buffer, 4096, 4096));
+	EXPECT_FAILS(EIO, fdatasync(fd));
+	EXPECT_IO_ERROR(SUPERBLOCK_BUFFERED_WRITE, st.st_ino, 4096, 4096);
+	ASSERT_EQ(0, set_all_bad(&self->disk, 0));
 	close(fd);
 }
 
@@ -176,13 +373,13 @@ TEST_F(superblock, umount)
 	union message message;
 	uint64_t id;
 
-	ASSERT_EQ(0, run("mount -o remount,ro " DIR));
+	ASSERT_EQ(0, run("mount -o remount,ro " MOUNTED));
 	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_READONLY, sb);
 	id = message.sb.sb_id;
 	/* Not the last one */
-	ASSERT_EQ(0, run("mount --bind " DIR " /root"));
+	ASSERT_EQ(0, run("mount --bind " MOUNTED " /root"));
 	close(self->fd);
-	ASSERT_EQ(0, run("umount " DIR));
+	ASSERT_EQ(0, run("umount " MOUNTED));
 	EXPECT_NOTHING(&self->s);
 	ASSERT_EQ(0, run("umount /root"));
 	EXPECT_REMOVAL(&self->s, id);
@@ -194,18 +391,18 @@ TEST_F(superblock, id_is_kept_and_not_reused)
 	union message message;
 	uint64_t id;
 
-	ASSERT_EQ(0, run("mount -o remount,ro " DIR));
+	ASSERT_EQ(0, run("mount -o remount,ro " MOUNTED));
 	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_READONLY, sb);
 	id = message.sb.sb_id;
 	/* It is what it was when it is watched again, */
 	ASSERT_EQ(0, remove_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
 	EXPECT_REMOVAL(&self->s, id);
-	ASSERT_EQ(0, run("mount -o remount,rw " DIR));
+	ASSERT_EQ(0, run("mount -o remount,rw " MOUNTED));
 	EXPECT_NOTHING(&self->s);
 	/* also when nobody watched anything for so long that the hooks are off, */
 	sleep(2);
 	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
-	ASSERT_EQ(0, run("mount -o remount,ro " DIR));
+	ASSERT_EQ(0, run("mount -o remount,ro " MOUNTED));
 	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_READONLY, sb);
 	EXPECT_EQ(id, message.sb.sb_id);
 	/* but that of what has its device number next is another. */
@@ -213,12 +410,12 @@ TEST_F(superblock, id_is_kept_and_not_reused)
 	EXPECT_REMOVAL(&self->s, id);
 	sleep(2);
 	close(self->fd);
-	ASSERT_EQ(0, run("umount " DIR " && mount -t tmpfs none " DIR));
-	self->fd = open(DIR, O_RDONLY | O_CLOEXEC);
-	ASSERT_EQ(0, stat(DIR, &self->st));
+	ASSERT_EQ(0, run("umount " MOUNTED " && mount -t tmpfs none " MOUNTED));
+	self->fd = open(MOUNTED, O_RDONLY | O_CLOEXEC);
+	ASSERT_EQ(0, stat(MOUNTED, &self->st));
 	EXPECT_FAILS(EBADSLT, remove_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
 	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
-	ASSERT_EQ(0, run("mount -o remount,ro " DIR));
+	ASSERT_EQ(0, run("mount -o remount,ro " MOUNTED));
 	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_READONLY, sb);
 	EXPECT_NE(id, message.sb.sb_id);
 }
@@ -227,6 +424,7 @@ TEST_F(superblock, only_what_is_watched)
 {
 	union message message;
 	struct stream other;
+	uint64_t id;
 	int fd;
 
 	ASSERT_EQ(0, run("mount -t tmpfs none /root"));
@@ -236,10 +434,11 @@ TEST_F(superblock, only_what_is_watched)
 	EXPECT_FAILS(EBUSY, add_watch(other.rd, SUPERBLOCK, fd, 0));
 	ASSERT_EQ(0, run("mount -o remount,ro /root"));
 	EXPECT_MESSAGE(&other, SUPERBLOCK, NOTIFY_SUPERBLOCK_READONLY, sb);
+	id = message.sb.sb_id;
 	EXPECT_NOTHING(&self->s);
 	close(fd);
 	ASSERT_EQ(0, run("umount /root"));
-	EXPECT_REMOVAL(&other, message.sb.sb_id);
+	EXPECT_REMOVAL(&other, id);
 	EXPECT_NOTHING(&self->s);
 }
 
@@ -253,13 +452,13 @@ TEST_F(ext4, quota)
 	union message message;
 	int fd;
 
-	ASSERT_EQ(0, chmod(DIR, 0777));
+	ASSERT_EQ(0, chmod(MOUNTED, 0777));
 	ASSERT_EQ(0, quotactl(QCMD(Q_SETQUOTA, USRQUOTA), self->disk.node, 4711,
 			      (void *)&limit));
 	if (fork() == 0) {
 		if (setresuid(4711, 4711, 4711) == -1)
 			_exit(1);
-		fd = open(DIR "/file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+		fd = open(MOUNTED "/file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 		_exit(write(fd, buffer, sizeof(buffer)) == sizeof(buffer));
 	}
 	wait(NULL);
