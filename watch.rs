@@ -520,6 +520,28 @@ pub(crate) unsafe fn remove_object(wlist: *mut bindings::watch_list, id: u64) {
     }
 }
 
+/// Takes back a watch that was added to an object which is going away: without a removal
+/// notification.
+///
+/// Returns whether it was there to be taken.  Otherwise the watcher has been told, or is about to
+/// be, that the object is gone.
+///
+/// # Safety
+///
+/// `wlist` is initialised.
+#[cfg(CONFIG_WATCH_SOURCES)]
+pub(crate) unsafe fn withdraw(wlist: *mut bindings::watch_list, queue: &Queue, id: u64) -> bool {
+    // SAFETY: The caller promises that it is initialised.
+    let found = unsafe { unlist_one(queue, NonNull::new_unchecked(wlist), id) };
+    match found {
+        Some((unlisted, release_watch)) => {
+            unlisted.release(release_watch);
+            true
+        }
+        None => false,
+    }
+}
+
 /// # Safety
 ///
 /// `list` is initialised.

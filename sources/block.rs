@@ -11,8 +11,7 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{ordering::Full, Atomic, Relaxed},
-        barrier::smp_mb,
+        atomic::{Atomic, Relaxed},
     },
     watch_queue::Cause,
 };
@@ -59,16 +58,7 @@ pub(super) fn add(queue: Borrowed<'_>, request: &Request) -> Result {
         return Err(EPERM);
     }
     request.ask_security(Some(&device.file))?;
-    source().attach(queue, request.tag, device.id())?;
-
-    // Devices are unhashed before their watches are removed, so that either this sees that or that
-    // sees the watch.
-    smp_mb(Full);
-    if device.is_gone() {
-        let _ = source().detach(queue, device.id());
-        return Err(ENODEV);
-    }
-    Ok(())
+    source().attach_if(queue, request.tag, device.id(), || device.is_there())
 }
 
 /// Removes a watch.
@@ -121,14 +111,23 @@ impl Device {
         unsafe { id_of(bindings::file_bdev(self.file.as_ptr())) }
     }
 
-    /// Whether the device can no longer be opened.
-    fn is_gone(&self) -> bool {
-        // SAFETY: The file is open, by the invariants.  Its mapping is that of the device's inode.
+    /// Sees to it that the device can still be opened.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if not.
+    fn is_there(&self) -> Result {
+        // SAFETY: The file is open, by the invariants.  Its mapping is that of the device's inode,
+        // which is unhashed when it goes.
         let hashed = unsafe {
             let inode = (*(*self.file.as_ptr()).f_mapping).host;
             Atomic::from_ptr(&raw mut (*inode).i_hash.pprev)
         };
-        hashed.load(Relaxed).is_null()
+        if hashed.load(Relaxed).is_null() {
+            Err(ENODEV)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -242,8 +241,6 @@ unsafe fn partition_number(bdev: *mut bindings::block_device) -> u32 {
 /// `bdev` is valid.
 #[export]
 pub(crate) unsafe extern "C" fn __watch_block_gone(bdev: *mut bindings::block_device) {
-    // Pairs with the one in `add()`.
-    smp_mb(Full);
     // SAFETY: By the caller's promise.
     source().remove(unsafe { id_of(bdev) });
 }

@@ -13,8 +13,7 @@ use kernel::{
     fs::file::LocalFile,
     prelude::*,
     sync::{
-        atomic::{ordering::Full, Atomic, Relaxed},
-        barrier::smp_mb,
+        atomic::{Atomic, Relaxed},
         rcu,
     },
     watch_queue::Cause,
@@ -69,16 +68,13 @@ pub(super) fn add(queue: Borrowed<'_>, request: &Request) -> Result {
         return Err(EPERM);
     }
     request.ask_security(Some(&file))?;
-    object.source.attach(queue, request.tag, object.id)?;
-
-    // Mounts are marked before their watches are removed, so that either this sees the mark or
-    // that sees the watch.
-    smp_mb(Full);
-    if object.by_mount && Mount::of(&file).is_going() {
-        let _ = object.source.detach(queue, object.id);
-        return Err(EINVAL);
-    }
-    Ok(())
+    object.source.attach_if(queue, request.tag, object.id, || {
+        if object.by_mount && Mount::of(&file).is_going() {
+            Err(EINVAL)
+        } else {
+            Ok(())
+        }
+    })
 }
 
 /// Removes a watch.
@@ -335,8 +331,6 @@ pub(crate) unsafe extern "C" fn __watch_mount_detach(mounts: *mut bindings::list
     let subtype = bindings::mount_notification_subtype_NOTIFY_MOUNT_DETACHED;
     // SAFETY: By the caller's promise.
     unsafe { for_each(mounts, |mount| mount.post(subtype)) };
-    // Pairs with the one in `add()`.
-    smp_mb(Full);
     // Only now, as watchers are to be told of all that is below what they watch.
     //
     // SAFETY: As above.
@@ -367,8 +361,6 @@ unsafe fn for_each(mounts: *mut bindings::list_head, visit: impl Fn(Placed<'_>))
 /// `namespace` is valid.
 #[export]
 pub(crate) unsafe extern "C" fn __watch_mount_ns_gone(namespace: *mut bindings::mnt_namespace) {
-    // Pairs with the one in `add()`.
-    smp_mb(Full);
     // SAFETY: By the caller's promise.
     unsafe { namespaces().remove(bindings::watch_mount_ns_id(namespace)) };
 }

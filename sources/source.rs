@@ -14,6 +14,7 @@ use kernel::{
     bindings,
     error::to_result,
     prelude::*,
+    sync::{atomic::ordering::Full, barrier::smp_mb},
     watch_queue::Cause,
 };
 
@@ -113,6 +114,34 @@ impl Source {
         })
     }
 
+    /// Has a queue watch an object that may be going away: `there` tells whether it is not.
+    ///
+    /// Who has an object go marks it before [`Source::remove`] takes its watches.
+    ///
+    /// # Errors
+    ///
+    /// That of `there`, and the queue gets no removal notification; and those of
+    /// [`Source::attach`].
+    pub(super) fn attach_if(
+        self,
+        queue: Borrowed<'_>,
+        tag: u8,
+        id: u64,
+        there: impl FnOnce() -> Result,
+    ) -> Result {
+        self.attach(queue, tag, id)?;
+        // Either this sees the mark or `remove()` sees the watch.
+        smp_mb(Full);
+        there().or_else(|gone| {
+            // SAFETY: The list is static.
+            if unsafe { watch::withdraw(self.list(id), &queue, id) } {
+                Err(gone)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
     /// Has a queue no longer watch an object.
     ///
     /// # Errors
@@ -134,6 +163,8 @@ impl Source {
 
     /// Removes all watches from an object that is going away, in any context but NMI.
     pub(super) fn remove(self, id: u64) {
+        // Pairs with the one in `attach_if()`.
+        smp_mb(Full);
         // SAFETY: The list is static.
         unsafe { watch::remove_object(self.list(id), id) };
     }
