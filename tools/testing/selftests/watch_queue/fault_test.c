@@ -147,17 +147,22 @@ TEST_F(fault, making_a_pipe)
 
 TEST_F(fault, setting_the_size)
 {
-	ASSERT_EQ(0, attach(self->source, self->q.rd, ID, TAG));
-	ASSERT_EQ(0, post_some(self->source, 5, 0, 8, 1));
-	/* If it succeeds in spite of a failure, there is no undoing it. */
-	FAIL_EACH(set_size(&self->q, 512), ENOMEM,
-		  fcntl(self->q.rd, F_GETPIPE_SZ) == 65536 &&
-		  post_some(self->source, 5, 0, 8, 1) == 0,
-		  ASSERT_EQ(0, renew_and_lose(&self->q, self->source)));
-	EXPECT_EQ(65536, fcntl(self->q.rd, F_GETPIPE_SZ));
-	ASSERT_EQ(0, post_some(self->source, 5, 0, 8, 1));
-	ASSERT_EQ(2 * HEADER, read(self->q.rd, self->buffer, 100));
-	EXPECT_TRUE(is_loss(self->buffer));
+	/* Memory of up to a page has no second way to be allocated. */
+	static const int sizes[] = { 32, 512 };
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, renew_and_lose(&self->q, self->source));
+		/* If it succeeds in spite of a failure, there is no undoing it. */
+		FAIL_EACH(set_size(&self->q, sizes[i]), ENOMEM,
+			  fcntl(self->q.rd, F_GETPIPE_SZ) == 65536 &&
+			  post_some(self->source, 5, 0, 8, 1) == 0,
+			  ASSERT_EQ(0, renew_and_lose(&self->q, self->source)));
+		EXPECT_EQ(sizes[i] * 128, fcntl(self->q.rd, F_GETPIPE_SZ));
+		ASSERT_EQ(0, post_some(self->source, 5, 0, 8, 1));
+		ASSERT_EQ(2 * HEADER, read(self->q.rd, self->buffer, 100));
+		EXPECT_TRUE(is_loss(self->buffer));
+	}
 }
 
 TEST_F(fault, account_after_failures)
