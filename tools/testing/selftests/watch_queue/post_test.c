@@ -116,6 +116,16 @@ TEST_F(source, beyond_mainline_interrupts_that_are_off_stay_off)
 	EXPECT_EQ(48, read(self->q.rd, self->buffer, 256));
 }
 
+/* If it does not, that is for KASAN to say. */
+TEST_F(source, watch_that_is_seen_stays_for_a_grace_period)
+{
+	struct watch_source_watch watch = { .id = ID, .fd = self->q.rd };
+
+	ASSERT_EQ(0, ioctl(self->fd, WATCH_SOURCE_DETACH_SEEN, &watch));
+	EXPECT_EQ(16, read(self->q.rd, self->buffer, 256));
+	EXPECT_TRUE(is_removal(self->buffer));
+}
+
 TEST_F(source, removal_without_an_id_is_short)
 {
 	ASSERT_EQ(0, detach_all(self->fd, 0));

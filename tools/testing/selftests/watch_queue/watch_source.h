@@ -54,4 +54,7 @@ struct watch_source_post {
 
 #define WATCH_SOURCE_POST	_IOWR('w', 3, struct watch_source_post)
 
+/* Detach while somebody sees the watch; EILSEQ if it is not what it was then. */
+#define WATCH_SOURCE_DETACH_SEEN _IOW('w', 4, struct watch_source_watch)
+
 #endif /* WATCH_SOURCE_H */

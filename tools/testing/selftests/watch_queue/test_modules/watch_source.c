@@ -208,6 +208,27 @@ static long source_detach(struct source *source,
 	return ret;
 }
 
+/* Who walks the list under RCU may go on using what it sees. */
+static long source_detach_seen(struct source *source,
+			       const struct watch_source_watch *args)
+{
+	struct watch_queue *wqueue = get_watch_queue(args->fd);
+	struct watch *seen;
+	long ret;
+
+	if (IS_ERR(wqueue))
+		return PTR_ERR(wqueue);
+	rcu_read_lock();
+	seen = hlist_entry_safe(rcu_dereference(hlist_first_rcu(&source->wlist->watchers)),
+				struct watch, list_node);
+	ret = remove_watch_from_object(source->wlist, wqueue, args->id, false);
+	if (!ret && (!seen || seen->id != args->id))
+		ret = -EILSEQ;
+	rcu_read_unlock();
+	put_watch_queue(wqueue);
+	return ret;
+}
+
 static long source_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct source *source = file->private_data;
@@ -219,8 +240,11 @@ static long source_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	switch (cmd) {
 	case WATCH_SOURCE_ATTACH:
 	case WATCH_SOURCE_DETACH:
+	case WATCH_SOURCE_DETACH_SEEN:
 		if (copy_from_user(&watch, user, sizeof(watch)))
 			return -EFAULT;
+		if (cmd == WATCH_SOURCE_DETACH_SEEN)
+			return source_detach_seen(source, &watch);
 		return cmd == WATCH_SOURCE_ATTACH ?
 			source_attach(source, &watch) :
 			source_detach(source, &watch);
