@@ -5,6 +5,7 @@
  */
 
 #include "disk.h"
+#include "sources.h"
 
 #include <linux/netlink.h>
 #include <sched.h>
