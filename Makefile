@@ -24,6 +24,7 @@ help:
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
 	@echo 'make test-sources           run the tests of the sources: mounts, file systems, disks, devices'
 	@echo 'make bench                  measure what it costs against the C implementation'
+	@echo 'make bench-sources          measure what the sources cost, against having none'
 	@echo 'make fuzz                   fuzz filters and the ring for a minute'
 	@echo 'make check                  formatting, lints, checkpatch, documentation'
 	@echo 'make patches [DIR=DIR]      write the project as a series of patches for Linux'
@@ -95,6 +96,10 @@ test-sources:
 PHONY += bench
 bench:
 	@scripts/bench
+
+PHONY += bench-sources
+bench-sources:
+	@scripts/bench-sources
 
 PHONY += fuzz
 fuzz:

@@ -74,7 +74,8 @@ patched_copies() {
 }
 
 # count_instructions VARIANT LOG PROGRAM[,ARGUMENT]...: run benchmarks where guest
-# time counts instructions, so that they say the same each time
+# time counts instructions, so that they say the same each time; without security
+# modules
 count_instructions() {
 	local variant=$1 log=$2
 	shift 2
@@ -82,5 +83,5 @@ count_instructions() {
 	# are two hundred million instructions.
 	CPUS=1 QEMU_ARGS="-icount shift=0,sleep=off" LOG=$log \
 		"$top/scripts/boot" "$(image_of "$variant")" \
-		"$trees/$variant/tests.cpio.gz" "bench $*" nolapic_timer
+		"$trees/$variant/tests.cpio.gz" "bench $*" nolapic_timer lsm=
 }
