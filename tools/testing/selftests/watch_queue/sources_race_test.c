@@ -57,7 +57,7 @@ static void *umount_each(void *arg)
 
 TEST(mount_that_goes_while_it_is_attached)
 {
-	struct race race = { .rounds = 2000 };
+	struct race race = { .rounds = 500 };
 	int i, added, seen = 0;
 	struct stream s;
 	pthread_t other;
@@ -146,7 +146,7 @@ static void *fail_for_ever(void *arg)
 /* Requests fail all the time, in hard interrupts. */
 TEST(queue_that_goes_while_it_is_told)
 {
-	struct race race = { .rounds = 1000 };
+	struct race race = { .rounds = 300 };
 	union message message;
 	pthread_t other;
 	int i;
