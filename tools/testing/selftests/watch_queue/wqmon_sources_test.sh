@@ -115,10 +115,15 @@ test_mounts_below_a_mount() {
 	EOT
 }
 
+# other_is_apart: whether that process has its own mount namespace by now
+other_is_apart() {
+	[ "$(readlink /proc/self/ns/mnt)" != "$(readlink "/proc/$other/ns/mnt")" ]
+}
+
 test_mounts_of_another_namespace() {
 	unshare -m sleep 1000 &
 	other=$!
-	until_true [ "$(readlink /proc/self/ns/mnt)" != "$(readlink /proc/$other/ns/mnt)" ] &&
+	until_true other_is_apart &&
 		watch 1 "--mounts=/proc/$other/ns/mnt" --filter mount:attached || return
 	mount -t tmpfs none "$work/top/a" && umount "$work/top/a" &&
 		nsenter -t $other -m mount -t tmpfs -o noexec none "$work/top/b" &&
