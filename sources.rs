@@ -129,6 +129,7 @@ impl Request {
     /// # Errors
     ///
     /// `EBADF` if there is none.
+    #[allow(dead_code, reason = "not every source needs it")]
     fn file(&self) -> Result<ARef<LocalFile>> {
         let fd = u32::try_from(self.fd).map_err(|_| EBADF)?;
         // SAFETY: This can be called with any number.
@@ -138,6 +139,7 @@ impl Request {
     }
 
     /// For a source without flags.
+    #[allow(dead_code, reason = "not every source needs it")]
     fn no_flags(&self) -> Result {
         if self.flags == 0 {
             Ok(())

@@ -508,6 +508,7 @@ unsafe fn unlist_first(list: RawList) -> Option<Unlisted> {
 ///
 /// `wlist` is initialised.
 #[cfg(CONFIG_WATCH_SOURCES)]
+#[allow(dead_code, reason = "not every source needs it")]
 pub(crate) unsafe fn remove_object(wlist: *mut bindings::watch_list, id: u64) {
     // SAFETY: The caller promises that it is initialised.
     let list = unsafe { NonNull::new_unchecked(wlist) };
@@ -529,6 +530,7 @@ pub(crate) unsafe fn remove_object(wlist: *mut bindings::watch_list, id: u64) {
 /// # Safety
 ///
 /// `wlist` is initialised.
+#[allow(dead_code, reason = "not every source needs it")]
 #[cfg(CONFIG_WATCH_SOURCES)]
 pub(crate) unsafe fn withdraw(wlist: *mut bindings::watch_list, queue: &Queue, id: u64) -> bool {
     // SAFETY: The caller promises that it is initialised.
@@ -546,6 +548,7 @@ pub(crate) unsafe fn withdraw(wlist: *mut bindings::watch_list, queue: &Queue, i
 ///
 /// `list` is initialised.
 #[cfg(CONFIG_WATCH_SOURCES)]
+#[allow(dead_code, reason = "not every source needs it")]
 unsafe fn unlist_first_on(list: RawList, id: u64) -> Option<Unlisted> {
     // SAFETY: By the caller's promise.
     let _locked = unsafe { lock_list(list) };

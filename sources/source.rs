@@ -122,6 +122,7 @@ impl Source {
     ///
     /// That of `there`, and the queue gets no removal notification; and those of
     /// [`Source::attach`].
+    #[allow(dead_code, reason = "not every source needs it")]
     pub(super) fn attach_if(
         self,
         queue: Borrowed<'_>,
@@ -162,6 +163,7 @@ impl Source {
     }
 
     /// Removes all watches from an object that is going away, in any context but NMI.
+    #[allow(dead_code, reason = "not every source needs it")]
     pub(super) fn remove(self, id: u64) {
         // Pairs with the one in `attach_if()`.
         smp_mb(Full);
