@@ -129,13 +129,6 @@ pub(crate) trait Message {
     fn note(&self) -> Note<'_>;
 }
 
-impl Message for Note<'_> {
-    #[inline(always)]
-    fn note(&self) -> Note<'_> {
-        *self
-    }
-}
-
 /// The size of a message, given its byte at [`LENGTH_OFFSET`].
 #[inline]
 pub(crate) fn length_from(byte: u8) -> usize {

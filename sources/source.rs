@@ -43,7 +43,7 @@ pub(super) fn header<T: Message>(kind: u32, subtype: u32) -> bindings::watch_not
 }
 
 /// A device number, taken apart as `MAJOR()` and `MINOR()` do.
-#[allow(dead_code, reason = "not all sources need it")]
+#[allow(dead_code, reason = "not every source needs it")]
 pub(super) fn major_minor(dev: bindings::dev_t) -> (u32, u32) {
     const MINOR_BITS: u32 = 20;
     (dev >> MINOR_BITS, dev & ((1 << MINOR_BITS) - 1))
