@@ -50,9 +50,7 @@ FIXTURE_SETUP(mount)
 {
 	if (!has_source(MOUNT))
 		SKIP(return, "no mount notifications in this kernel");
-	ASSERT_EQ(0, unshare(CLONE_NEWNS));
-	ASSERT_EQ(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-	mkdir(DIR, 0755);
+	ASSERT_EQ(0, own_mounts(DIR));
 	ASSERT_EQ(0, mount("tmpfs", DIR, "tmpfs", 0, NULL));
 	ASSERT_EQ(0, mkdir(DIR "/a", 0755));
 	ASSERT_EQ(0, mkdir(DIR "/b", 0755));

@@ -7,8 +7,6 @@
 #include "disk.h"
 #include "sources.h"
 
-#include <sched.h>
-
 #define DIR		"/tmp/security_test"
 #define PARAMETERS	"/sys/module/watch_refuse/parameters"
 #define SMACKFS		"/sys/fs/smackfs"
@@ -69,9 +67,7 @@ FIXTURE_SETUP(security)
 	    !has_source(WATCH_TYPE_BLOCK_NOTIFY) ||
 	    !has_source(WATCH_TYPE_DEVICE_NOTIFY))
 		SKIP(return, "not all sources are in this kernel");
-	ASSERT_EQ(0, unshare(CLONE_NEWNS));
-	ASSERT_EQ(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-	mkdir(DIR, 0755);
+	ASSERT_EQ(0, own_mounts(DIR));
 	ASSERT_EQ(0, mount("none", DIR, "tmpfs", 0, NULL));
 	ASSERT_EQ(0, make_disk(&self->disk, "security_test"));
 	ASSERT_EQ(0, set_bad(&self->disk, 1, 0, 7));

@@ -10,6 +10,7 @@
 #include "queue.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -44,6 +45,14 @@ union message {
 	struct usb_notification usb;
 	unsigned char bytes[128];
 };
+
+/* A mount namespace of its own, from which nothing goes out, and where to mount */
+static inline int own_mounts(const char *dir)
+{
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return -1;
+	return mkdir(dir, 0755) && errno != EEXIST ? -1 : 0;
+}
 
 static inline int add_watch(int queue, uint32_t source, int fd, uint32_t flags)
 {

@@ -226,9 +226,8 @@ int main(void)
 	/* Others do at once what they are given to do. */
 	if (sched_setscheduler(0, SCHED_IDLE, &param))
 		die("SCHED_IDLE");
-	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+	if (own_mounts(DIR))
 		die("namespace");
-	mkdir(DIR, 0755);
 	if (mount("none", DIR, "tmpfs", 0, NULL))
 		die(DIR);
 	for (i = 0; i < TIMES; i++) {

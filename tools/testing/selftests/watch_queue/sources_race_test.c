@@ -5,7 +5,6 @@
 #include "sources.h"
 
 #include <pthread.h>
-#include <sched.h>
 
 #define MOUNTED		"/tmp/sources_race_test"
 
@@ -64,9 +63,7 @@ TEST(mount_that_goes_while_it_is_attached)
 
 	if (!has_source(WATCH_TYPE_MOUNT_NOTIFY))
 		SKIP(return, "no mount notifications in this kernel");
-	ASSERT_EQ(0, unshare(CLONE_NEWNS));
-	ASSERT_EQ(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-	mkdir(MOUNTED, 0755);
+	ASSERT_EQ(0, own_mounts(MOUNTED));
 	ASSERT_EQ(0, open_stream(&s));
 	pthread_barrier_init(&race.start, NULL, 2);
 	ASSERT_EQ(0, pthread_create(&other, NULL, umount_each, &race));

@@ -5,7 +5,6 @@
 #include "sources.h"
 
 #include <dirent.h>
-#include <sched.h>
 #include <sys/quota.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -20,6 +19,16 @@
 #define EFSCORRUPTED	EUCLEAN
 #endif
 
+/* Watches what has been mounted */
+#define WATCH_MOUNTED()							\
+	do {								\
+		self->fd = open(MOUNTED, O_PATH | O_CLOEXEC);		\
+		ASSERT_NE(-1, self->fd);				\
+		ASSERT_EQ(0, stat(MOUNTED, &self->st));			\
+		ASSERT_EQ(0, open_stream(&self->s));			\
+		ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0)); \
+	} while (0)
+
 /* A file system that needs no disk */
 FIXTURE(superblock)
 {
@@ -32,15 +41,9 @@ FIXTURE_SETUP(superblock)
 {
 	if (!has_source(SUPERBLOCK))
 		SKIP(return, "no superblock notifications in this kernel");
-	ASSERT_EQ(0, unshare(CLONE_NEWNS));
-	ASSERT_EQ(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-	mkdir(MOUNTED, 0755);
+	ASSERT_EQ(0, own_mounts(MOUNTED));
 	ASSERT_EQ(0, run("mount -t tmpfs none " MOUNTED));
-	self->fd = open(MOUNTED, O_PATH | O_CLOEXEC);
-	ASSERT_NE(-1, self->fd);
-	ASSERT_EQ(0, stat(MOUNTED, &self->st));
-	ASSERT_EQ(0, open_stream(&self->s));
-	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
+	WATCH_MOUNTED();
 }
 
 FIXTURE_TEARDOWN(superblock)
@@ -62,19 +65,13 @@ FIXTURE_SETUP(ext4)
 		SKIP(return, "no superblock notifications in this kernel");
 	if (access("/sys/fs/ext4", F_OK) == -1 || access("/sys/block/nullb0", F_OK) == -1)
 		SKIP(return, "no ext4 or null_blk in this kernel");
-	ASSERT_EQ(0, unshare(CLONE_NEWNS));
-	ASSERT_EQ(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-	mkdir(MOUNTED, 0755);
+	ASSERT_EQ(0, own_mounts(MOUNTED));
 	ASSERT_EQ(0, make_disk(&self->disk, "superblock_test"));
 	ASSERT_EQ(0, run("mkfs.ext4 -q -O quota -E quotatype=usrquota,lazy_itable_init=0 %s",
 			 self->disk.node));
 	ASSERT_EQ(0, run("mount -t ext4 -o usrquota,errors=continue %s " MOUNTED,
 			 self->disk.node));
-	self->fd = open(MOUNTED, O_PATH | O_CLOEXEC);
-	ASSERT_NE(-1, self->fd);
-	ASSERT_EQ(0, stat(MOUNTED, &self->st));
-	ASSERT_EQ(0, open_stream(&self->s));
-	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
+	WATCH_MOUNTED();
 }
 
 FIXTURE_TEARDOWN(ext4)
@@ -97,18 +94,12 @@ FIXTURE_SETUP(exfat)
 {
 	if (!has_source(SUPERBLOCK))
 		SKIP(return, "no superblock notifications in this kernel");
-	ASSERT_EQ(0, unshare(CLONE_NEWNS));
-	ASSERT_EQ(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-	mkdir(MOUNTED, 0755);
+	ASSERT_EQ(0, own_mounts(MOUNTED));
 	ASSERT_EQ(0, make_disk(&self->disk, "superblock_test"));
 	if (run("mkfs.exfat %s >/dev/null && mount -t exfat -o errors=continue %s " MOUNTED,
 		self->disk.node, self->disk.node))
 		SKIP(return, "no exFAT in this guest");
-	self->fd = open(MOUNTED, O_PATH | O_CLOEXEC);
-	ASSERT_NE(-1, self->fd);
-	ASSERT_EQ(0, stat(MOUNTED, &self->st));
-	ASSERT_EQ(0, open_stream(&self->s));
-	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
+	WATCH_MOUNTED();
 }
 
 FIXTURE_TEARDOWN(exfat)
