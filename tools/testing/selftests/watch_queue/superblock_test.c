@@ -109,6 +109,53 @@ FIXTURE_TEARDOWN(exfat)
 	remove_disk(&self->disk);
 }
 
+/* An XFS that knows which file a block belongs to */
+FIXTURE(xfs)
+{
+	struct stream s;
+	struct disk disk;
+	struct stat st;
+	int fd;
+};
+
+FIXTURE_SETUP(xfs)
+{
+	if (!has_source(SUPERBLOCK))
+		SKIP(return, "no superblock notifications in this kernel");
+	if (access("/sys/fs/xfs", F_OK) == -1)
+		SKIP(return, "no XFS in this kernel");
+	ASSERT_EQ(0, own_mounts(MOUNTED));
+	ASSERT_EQ(0, make_disk(&self->disk, "superblock_test"));
+	/* Only in its own test suite does mkfs.xfs make one of less than 300 MB. */
+	ASSERT_EQ(0, run("TEST_DIR=/ TEST_DEV=/ QA_CHECK_FS=1 mkfs.xfs -q -m rmapbt=1 %s",
+			 self->disk.node));
+	ASSERT_EQ(0, run("mount -t xfs %s " MOUNTED, self->disk.node));
+	WATCH_MOUNTED();
+}
+
+FIXTURE_TEARDOWN(xfs)
+{
+	close(self->fd);
+	umount2(MOUNTED, MNT_DETACH);
+	remove_disk(&self->disk);
+}
+
+/* As in fs/xfs/libxfs/xfs_fs.h, which is not among the headers of the kernel */
+struct xfs_verify_media {
+	uint32_t device;
+	uint32_t flags;
+	uint64_t start;			/* In sectors */
+	uint64_t end;			/* One past the last */
+	uint32_t error;
+	uint32_t max_io_size;
+	uint32_t rest_us;
+	uint32_t pad;
+};
+
+#define XFS_DEV_DATA		1
+#define XFS_VERIFY_MEDIA_REPORT	1
+#define XFS_IOC_VERIFY_MEDIA	_IOWR('X', 70, struct xfs_verify_media)
+
 #define EXPECT_SUPERBLOCK(what, member)					\
 	do {								\
 		EXPECT_MESSAGE(&self->s, SUPERBLOCK, what, member);	\
@@ -356,6 +403,44 @@ TEST_F(exfat, buffered_io_that_fails)
 	EXPECT_FAILS(EIO, fdatasync(fd));
 	EXPECT_IO_ERROR(SUPERBLOCK_BUFFERED_WRITE, st.st_ino, 4096, 4096);
 	ASSERT_EQ(0, set_all_bad(&self->disk, 0));
+	close(fd);
+}
+
+/* What a scrubber finds on a medium that lost some of it, nobody having read it */
+TEST_F(xfs, data_lost)
+{
+	static char buffer[3 * 4096];
+	struct xfs_verify_media verify = {
+		.device = XFS_DEV_DATA,
+		.flags = XFS_VERIFY_MEDIA_REPORT,
+	};
+	union message message;
+	struct stat st;
+	int block = 1;
+	int fd;
+
+	fd = open(MOUNTED "/file", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(sizeof(buffer), pwrite(fd, buffer, sizeof(buffer), 0));
+	ASSERT_EQ(0, fsync(fd));
+	ASSERT_EQ(0, fstat(fd, &st));
+	ASSERT_EQ(4096, st.st_blksize);
+	ASSERT_EQ(0, ioctl(fd, FIBMAP, &block));
+	ASSERT_NE(0, block);
+	/* From the block before it to the one behind */
+	verify.start = (block - 1) * 8;
+	verify.end = (block + 2) * 8;
+	ASSERT_EQ(0, ioctl(fd, XFS_IOC_VERIFY_MEDIA, &verify));
+	ASSERT_EQ(0, verify.error);
+	EXPECT_NOTHING(&self->s);
+	verify.start = block * 8;
+	verify.end = verify.start + 8;
+	ASSERT_EQ(0, set_bad(&self->disk, 1, verify.start, verify.end - 1));
+	ASSERT_EQ(0, ioctl(fd, XFS_IOC_VERIFY_MEDIA, &verify));
+	EXPECT_EQ(EIO, verify.error);
+	EXPECT_IO_ERROR(SUPERBLOCK_DATA_LOST, st.st_ino, 4096, 4096);
+	EXPECT_NOTHING(&self->s);
+	ASSERT_EQ(0, set_bad(&self->disk, 0, verify.start, verify.end - 1));
 	close(fd);
 }
 
