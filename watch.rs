@@ -441,19 +441,22 @@ unsafe fn attach(watch: RawWatch, list: RawList) -> Result {
     Ok(())
 }
 
-/// Removes one watch from an object, or all.  Each watcher gets a removal notification.
+/// Removes watches.  Each watcher gets a removal notification, unless its queue is full: then it is
+/// lost as any message is.
 ///
-/// `wq` and `id` say which watch; with `all`, `wq` is ignored.  In any case `id` is what the
-/// notification says has ceased to be watched; it is left out if it is 0.
+/// `wq` and `id` say which watch; if `wq` is null, it is all those on the object `id`, and with
+/// `all`, all on the list.  In any case `id` is what the notification says has ceased to be watched;
+/// it is left out if it is 0.
 ///
 /// Returns 0, or `-EBADSLT` if there was no such watch, or none.
 ///
-/// Context: As `release_watch` of the list demands; otherwise any but NMI.
+/// Context: As `release_watch` of the list demands; otherwise as to post.
 ///
 /// # Safety
 ///
-/// `wlist` is initialised, and the caller has a reference to `wq` unless `all` is set.  With `all`,
-/// what is added meanwhile may stay: to free the list after that, see to it that nothing is.
+/// `wlist` is initialised, and the caller has a reference to `wq`, unless that is null or `all` is
+/// set.  Of several watches, what is added meanwhile may stay: to free the list after that, see to
+/// it that nothing is.
 #[export]
 pub(crate) unsafe extern "C" fn remove_watch_from_object(
     wlist: *mut bindings::watch_list,
@@ -464,9 +467,9 @@ pub(crate) unsafe extern "C" fn remove_watch_from_object(
     // SAFETY: The caller promises that it is initialised.
     let list = unsafe { NonNull::new_unchecked(wlist) };
     let mut removed = false;
-    if all {
+    if all || wq.is_null() {
         // SAFETY: By the caller's promise.
-        while let Some(unlisted) = unsafe { unlist_first(list) } {
+        while let Some(unlisted) = unsafe { unlist_first(list, (!all).then_some(id)) } {
             // From here on the queue being closed cannot take it away.
             unlisted.detach();
             // SAFETY: The list is valid by the caller's promise.
@@ -489,36 +492,26 @@ pub(crate) unsafe extern "C" fn remove_watch_from_object(
     }
 }
 
+/// Takes the first watch off the list, or the first on an object.
+///
 /// # Safety
 ///
 /// `list` is initialised.
-unsafe fn unlist_first(list: RawList) -> Option<Unlisted> {
-    // SAFETY: By the caller's promise.  What is on the list is a watch that was attached.
-    unsafe {
-        let _locked = lock_list(list);
-        let watch = first_watch(list)?;
-        Unlisted::take(watch)
-    }
-}
-
-/// Removes all watches on one of the objects that share a list.  Each watcher gets a removal
-/// notification.
-///
-/// # Safety
-///
-/// `wlist` is initialised.
-#[cfg(CONFIG_WATCH_SOURCES)]
-#[allow(dead_code, reason = "not every source needs it")]
-pub(crate) unsafe fn remove_object(wlist: *mut bindings::watch_list, id: u64) {
-    // SAFETY: The caller promises that it is initialised.
-    let list = unsafe { NonNull::new_unchecked(wlist) };
+unsafe fn unlist_first(list: RawList, object: Option<u64>) -> Option<Unlisted> {
+    // SAFETY: By the caller's promise.
+    let _locked = unsafe { lock_list(list) };
     // SAFETY: As above.
-    while let Some(unlisted) = unsafe { unlist_first_on(list, id) } {
-        // From here on the queue being closed cannot take it away.
-        unlisted.detach();
-        // SAFETY: The list is valid by the caller's promise.
-        retire(unlisted, id, unsafe { (*list.as_ptr()).release_watch });
+    let mut next = unsafe { first_watch(list) };
+    while let Some(watch) = next {
+        // SAFETY: The list is locked, so what is on it is a valid watch that was attached.
+        unsafe {
+            if object.is_none_or(|id| (*watch.as_ptr()).id == id) {
+                return Unlisted::take(watch);
+            }
+            next = next_watch(watch);
+        }
     }
+    None
 }
 
 /// Takes back a watch that was added to an object which is going away: without a removal
@@ -542,28 +535,6 @@ pub(crate) unsafe fn withdraw(wlist: *mut bindings::watch_list, queue: &Queue, i
         }
         None => false,
     }
-}
-
-/// # Safety
-///
-/// `list` is initialised.
-#[cfg(CONFIG_WATCH_SOURCES)]
-#[allow(dead_code, reason = "not every source needs it")]
-unsafe fn unlist_first_on(list: RawList, id: u64) -> Option<Unlisted> {
-    // SAFETY: By the caller's promise.
-    let _locked = unsafe { lock_list(list) };
-    // SAFETY: As above.
-    let mut next = unsafe { first_watch(list) };
-    while let Some(watch) = next {
-        // SAFETY: The list is locked, so what is on it is a valid watch that was attached.
-        unsafe {
-            if (*watch.as_ptr()).id == id {
-                return Unlisted::take(watch);
-            }
-            next = next_watch(watch);
-        }
-    }
-    None
 }
 
 /// # Safety

@@ -104,6 +104,7 @@ use crate::{
 };
 use core::{
     marker::PhantomData,
+    mem::needs_drop,
     ops::RangeInclusive,
     ptr::NonNull, //
 };
@@ -131,6 +132,10 @@ impl<M: Notification> Header<M> {
         const_assert!(
             M::TYPE < 1 << 24,
             "the type of a notification is below 2^24"
+        );
+        const_assert!(
+            M::TYPE != bindings::watch_notification_type_WATCH_TYPE_META,
+            "what is of type 0 is the queue's to say"
         );
         let subtype = u32::from(subtype.into());
         // C has two bit-fields here.
@@ -182,10 +187,11 @@ impl<M: Notification> Header<M> {
 /// }
 /// ```
 ///
-/// All of that is checked at compile time: padding where a message is declared, the rest where it is
-/// made or posted.
+/// All of that is checked at compile time, padding where a message is declared and the rest where it
+/// is made or posted: as long as [`HEADER`](Self::HEADER) tells where the header is.  If it does not,
+/// what is there instead is overwritten, and userspace reads nonsense.
 pub trait Notification: IntoBytes + Sized {
-    /// Which source the message is from, below 2^24: a `WATCH_TYPE_*` of
+    /// Which source the message is from, 1 to 2^24 - 1: a `WATCH_TYPE_*` of
     /// [`include/uapi/linux/watch_queue.h`](srctree/include/uapi/linux/watch_queue.h).
     const TYPE: u32;
 
@@ -230,8 +236,15 @@ struct Aligned<M>(M);
 /// The watches on an object, or on several that are told apart by their id.
 ///
 /// Dropping a list removes its watches, and each watcher gets a removal notification without an
-/// id; to give one, use [`remove_all`](Self::remove_all) before.  A list can be dropped in any
-/// context except NMI.
+/// id; to give one, use [`remove_all`](Self::remove_all) before.  If only one of several objects
+/// goes, that is what [`remove_object`](Self::remove_object) is for.
+///
+/// # Context
+///
+/// Posting, removing watches and dropping a list take spinlocks, and wake readers.  They can be done
+/// in any context except NMI; with `CONFIG_PREEMPT_RT` only where a `spinlock_t` may be taken, so
+/// not in interrupt handlers that are not threaded, nor with interrupts or preemption off, and
+/// nowhere with a `raw_spinlock_t` held.
 ///
 /// See the [module](self) for an example.
 ///
@@ -294,6 +307,8 @@ impl WatchList {
     /// userspace to tell its watches apart.  The watch is the current task's: it counts for the
     /// task's user, and security modules decide by the task's credentials what it may be told.
     ///
+    /// Whether the task may watch the object is for the caller to decide: this asks nobody.
+    ///
     /// Process context; may sleep.
     ///
     /// # Errors
@@ -326,7 +341,8 @@ impl WatchList {
     }
 
     /// Detaches the queue that is behind a file descriptor of the current task from the object
-    /// `id`.  It gets a removal notification.
+    /// `id`.  It gets a removal notification, if it has room for one.  What is being posted
+    /// meanwhile may come after that.
     ///
     /// Process context.
     ///
@@ -342,19 +358,34 @@ impl WatchList {
         })
     }
 
-    /// Detaches all queues, from all objects.  Each gets a removal notification that says `id`,
-    /// or a shorter one if that is 0.
+    /// Detaches all queues from the object `id`, and leaves those alone that watch others.  Each
+    /// gets a removal notification, as with [`remove_watch`](Self::remove_watch).
     ///
     /// If queues are attached at the same time, they may or may not be detached.
     ///
-    /// Any context except NMI.
+    /// For the context, see [`WatchList`].
+    pub fn remove_object(&self, id: u64) {
+        self.remove(id, false);
+    }
+
+    /// Detaches all queues, from all objects.  Each gets a removal notification that says `id`,
+    /// or a shorter one if that is 0, as with [`remove_watch`](Self::remove_watch).
+    ///
+    /// If queues are attached at the same time, they may or may not be detached.
+    ///
+    /// For the context, see [`WatchList`].
     pub fn remove_all(&self, id: u64) {
+        self.remove(id, true);
+    }
+
+    fn remove(&self, id: u64, all: bool) {
         // That there was nothing to remove is not an error here.
         //
-        // SAFETY: The list is initialised by the invariants.  A watch that is added meanwhile may
-        // stay on it; the list is not freed before `drop()`, when none can be added.
+        // SAFETY: The list is initialised by the invariants.  Null stands for all queues.  A watch
+        // that is added meanwhile may stay on it; the list is not freed before `drop()`, when none
+        // can be added.
         unsafe {
-            bindings::remove_watch_from_object(self.inner.get(), core::ptr::null_mut(), id, true)
+            bindings::remove_watch_from_object(self.inner.get(), core::ptr::null_mut(), id, all)
         };
     }
 
@@ -374,8 +405,7 @@ impl WatchList {
     /// allocates and never sleeps.  A queue without room for the message counts it as lost.  When
     /// nobody watches, this is a load and a branch.
     ///
-    /// Any context except NMI; with `CONFIG_PREEMPT_RT`, interrupt handlers only if they are
-    /// threaded, as readers are woken.
+    /// For the context, see [`WatchList`].
     #[inline]
     pub fn post_notification<M: Notification>(&self, id: u64, cause: Cause<'_>, message: M) {
         const_assert!(M::HEADER == 0, "a notification begins with its header");
@@ -383,10 +413,15 @@ impl WatchList {
             size_of::<M>() >= *MESSAGE_SIZES.start() && size_of::<M>() <= *MESSAGE_SIZES.end(),
             "a notification is 8 to 127 bytes long"
         );
+        const_assert!(
+            !needs_drop::<M>(),
+            "a notification is bytes, with nothing to be dropped"
+        );
         if self.is_watched() {
             let mut message = Aligned(message);
             // SAFETY: These are as many bytes, all of them initialised as `M` is `IntoBytes`, and
-            // 8 to 127, as has been checked.
+            // 8 to 127, as has been checked.  What is overwritten is not used as an `M` any more,
+            // not even to be dropped.
             unsafe { self.post(id, cause, (&raw mut message).cast(), size_of::<M>()) };
         }
     }
@@ -398,7 +433,8 @@ impl WatchList {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if it is not 8 to 127 bytes long.
+    /// `EINVAL` if it is not 8 to 127 bytes long, or of the type 0, `WATCH_TYPE_META`, which is the
+    /// queue's own.
     ///
     /// # Examples
     ///
@@ -409,18 +445,20 @@ impl WatchList {
     /// };
     ///
     /// let list = KBox::pin_init(new_watch_list!(), GFP_KERNEL)?;
-    /// let message = [0_u8; 128];
+    /// let message = [1_u8; 128];
     ///
     /// assert!(list.post_bytes(1, Cause::CurrentTask, &message[..127]).is_ok());
     /// assert_eq!(list.post_bytes(1, Cause::CurrentTask, &message), Err(EINVAL));
     /// assert_eq!(list.post_bytes(1, Cause::CurrentTask, &message[..7]), Err(EINVAL));
+    /// assert_eq!(list.post_bytes(1, Cause::CurrentTask, &[0; 8]), Err(EINVAL));
     /// # Ok::<(), Error>(())
     /// ```
     ///
     /// [`post_notification`]: Self::post_notification
     #[inline]
     pub fn post_bytes(&self, id: u64, cause: Cause<'_>, message: &[u8]) -> Result {
-        if !MESSAGE_SIZES.contains(&message.len()) {
+        // Whatever the endianness, the type is in the first three.
+        if !MESSAGE_SIZES.contains(&message.len()) || message[..3] == [0; 3] {
             return Err(EINVAL);
         }
         if self.is_watched() {
@@ -719,6 +757,51 @@ mod tests {
     }
 
     #[test]
+    fn one_of_several_objects_may_go() -> Result {
+        let (list, pipe, other) = (new_list()?, Pipe::new()?, Pipe::new()?);
+        let mut buffer = [0; 64];
+        for pipe in [&pipe, &other] {
+            for id in [ID - 1, ID, ID + 1] {
+                list.add_watch(pipe.fd(), id, TAG)?;
+            }
+        }
+
+        list.remove_object(ID);
+        for pipe in [&pipe, &other] {
+            let bytes = pipe.read(&mut buffer);
+            assert_eq!(bytes[..8], header(0, 0, u32::from(TAG) << 8 | 16));
+            assert_eq!(bytes[8..], ID.to_ne_bytes());
+            assert_eq!(list.remove_watch(pipe.fd(), ID), Err(EBADSLT));
+        }
+        list.post_notification(ID, Cause::CurrentTask, measured(0));
+        for id in [ID - 1, ID + 1] {
+            list.post_notification(id, Cause::CurrentTask, measured(id));
+            let bytes = pipe.read(&mut buffer);
+            assert_eq!(bytes[8..], id.to_ne_bytes());
+            list.remove_watch(pipe.fd(), id)?;
+            pipe.read(&mut buffer);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_the_queue_says_nobody_else_can() -> Result {
+        let (list, pipe) = (new_list()?, Pipe::new()?);
+        let mut buffer = [0; 64];
+        list.add_watch(pipe.fd(), ID, TAG)?;
+
+        let loss = header(0, 1, 8);
+        assert_eq!(list.post_bytes(ID, Cause::CurrentTask, &loss), Err(EINVAL));
+        assert!(pipe.read(&mut buffer).is_empty());
+        for kind in [1, 1 << 8, 1 << 16, 0xff_ffff] {
+            let message = header(kind, 0, 8);
+            list.post_bytes(ID, Cause::CurrentTask, &message)?;
+            assert_eq!(pipe.read(&mut buffer)[..4], message[..4]);
+        }
+        Ok(())
+    }
+
+    #[test]
     fn whoever_watches_is_told_of_the_end() -> Result {
         let (list, pipe, other) = (new_list()?, Pipe::new()?, Pipe::new()?);
         let mut buffer = [0; 64];
@@ -734,6 +817,7 @@ mod tests {
         }
         assert!(!list.is_watched());
         list.remove_all(ID);
+        list.remove_object(ID);
 
         list.add_watch(pipe.fd(), ID, TAG)?;
         drop(list);
