@@ -210,6 +210,7 @@ impl MiscDevice for TimerFile {
         match cmd {
             WATCH_TICKS => {
                 let [fd, tag] = arg.read::<[i32; 2]>()?;
+                // Who has the file may watch: the timer is the file's, and tells nothing of others.
                 me.timer.watches.add_watch(fd, TIMER, tag.try_into()?)?;
             }
             UNWATCH_TICKS => me.timer.watches.remove_watch(arg.read()?, TIMER)?,

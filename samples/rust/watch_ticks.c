@@ -8,16 +8,12 @@
 
 #define _GNU_SOURCE
 #include <err.h>
-#include <fcntl.h>
+#include <linux/watch_queue.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-/* This and the C library's fcntl.h both define struct flock. */
-#define _LINUX_FCNTL_H
-#include <linux/watch_queue.h>
 
 #define WATCH_TICKS	_IOW('|', 0x90, int[2])	/* File descriptor and tag */
 
@@ -34,8 +30,11 @@ struct tick_notification {
 	__u64	missed;		/* Of these, how many right before this one */
 };
 
-/* Say what a message says; return how many ticks it is about, or -1 at the end. */
-static int handle(const char *message, size_t length)
+/*
+ * Say what a message says; return how many ticks it is about, or -1 at the end.
+ * Once the timer is stopped, a loss may be of the message that says so.
+ */
+static int handle(const char *message, size_t length, int stopped)
 {
 	struct watch_notification n;
 	struct tick_notification tick;
@@ -46,7 +45,7 @@ static int handle(const char *message, size_t length)
 	case WATCH_TYPE_META:
 		if (n.subtype == WATCH_META_LOSS_NOTIFICATION) {
 			printf("%u messages lost\n", n.info >> WATCH_INFO_TYPE_INFO__SHIFT);
-			return 0;
+			return stopped ? -1 : 0;
 		}
 		if (n.subtype == WATCH_META_REMOVAL_NOTIFICATION) {
 			puts("the timer is gone");
@@ -70,14 +69,15 @@ static int handle(const char *message, size_t length)
 
 int main(int argc, char **argv)
 {
-	int left = argc > 1 ? atoi(argv[1]) : 5, timer, queue[2], watch[2], ticks;
+	int left = argc > 1 ? atoi(argv[1]) : 5, queue[2], watch[2], ticks;
 	char buffer[4096], *message;
+	FILE *timer;
 	size_t length;
 	ssize_t bytes;
 
 	/* The timer starts when it is opened. */
-	timer = open("/dev/rust_watch_source", O_RDONLY | O_CLOEXEC);
-	if (timer == -1)
+	timer = fopen("/dev/rust_watch_source", "re");
+	if (!timer)
 		err(1, "/dev/rust_watch_source");
 	if (pipe2(queue, O_NOTIFICATION_PIPE | O_CLOEXEC))
 		err(1, "pipe2");
@@ -86,28 +86,28 @@ int main(int argc, char **argv)
 
 	watch[0] = queue[0];
 	watch[1] = 7;
-	if (ioctl(timer, WATCH_TICKS, watch))
+	if (ioctl(fileno(timer), WATCH_TICKS, watch))
 		err(1, "WATCH_TICKS");
 
 	for (;;) {
 		/* As many whole messages as there are */
 		bytes = read(queue[0], buffer, sizeof(buffer));
-		if (bytes <= 0)
+		if (bytes == -1)
 			err(1, "read");
 		for (message = buffer; bytes > 0; message += length, bytes -= length) {
 			struct watch_notification n;
 
 			memcpy(&n, message, sizeof(n));
 			length = n.info & WATCH_INFO_LENGTH;
-			ticks = handle(message, length);
+			ticks = handle(message, length, !timer);
 			if (ticks == -1)
 				return 0;
 			left -= ticks;
 		}
 		fflush(stdout);
-		if (left <= 0 && timer != -1) {
-			close(timer);
-			timer = -1;
+		if (left <= 0 && timer) {
+			fclose(timer);
+			timer = NULL;
 		}
 	}
 }
