@@ -64,6 +64,15 @@ TEST_F(queue, poll_waits_for_a_message)
 	waitpid(pid, NULL, 0);
 }
 
+TEST(poll_of_a_queue_without_a_size)
+{
+	struct queue q;
+
+	ASSERT_EQ(0, open_queue(&q, 0));
+	EXPECT_EQ(0, events(q.rd));
+	EXPECT_EQ(WRITABLE, events(q.wr));
+}
+
 TEST_F(queue, poll_of_the_write_end_waits_for_room)
 {
 	struct pollfd p = { .fd = self->q.wr, .events = POLLOUT };
