@@ -254,9 +254,6 @@ int main(void)
 	if (make_disk_completing(&disk, "bench", IN_SUBMITTER) || set_bad(&disk, 1, 0, 7))
 		die("null_blk");
 	block = open(disk.node, O_RDONLY | O_DIRECT);
-	/* A disk is slower ever after it failed. */
-	if (fail_to_read_one())
-		die("bad blocks");
 	measure_queue(measure_block, WATCH_TYPE_BLOCK_NOTIFY, block);
 
 	device = open(DEVICE, O_WRONLY);
