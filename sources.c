@@ -4,23 +4,40 @@
  * other people's files branch on, and locks that are initialised at build time.
  */
 
-#include <linux/export.h>
+#include <linux/array_size.h>
 #include <linux/cred.h>
+#include <linux/export.h>
+#include <linux/fsnotify_backend.h>
 #include <linux/init.h>
+#include <linux/log2.h>
 #include <linux/nsproxy.h>
+#include <linux/random.h>
 #include <linux/sched.h>
+#include <linux/security.h>
 #include <linux/usb.h>
 #include <linux/watch_sources.h>
 #include <net/net_namespace.h>
 
+#include "../../drivers/base/base.h"
 #include "../../fs/mount.h"
 
 /* Of what is in Rust, where there is no EXPORT_SYMBOL() yet */
 #define RUST_EXPORT_GPL EXPORT_SYMBOL_GPL
 
+u64 watch_source_seed __ro_after_init;
+
+static int __init watch_source_init(void)
+{
+	watch_source_seed = get_random_u64();
+	return 0;
+}
+
+core_initcall(watch_source_init);
+
 void watch_source_get(struct watch_source *source)
 {
 	static_branch_deferred_inc(source->key);
+	atomic_inc(&source->nr_watches);
 }
 
 /*
@@ -29,6 +46,7 @@ void watch_source_get(struct watch_source *source)
  */
 void watch_source_put(struct watch_source *source)
 {
+	atomic_dec(&source->nr_watches);
 	static_branch_slow_dec_deferred(source->key);
 }
 
@@ -37,18 +55,38 @@ static void release_watch(struct watch *watch)
 	watch_source_put(watch->private);
 }
 
-#define DEFINE_WATCH_SOURCE(_name, _key, _shown)			\
+#define DEFINE_WATCH_SOURCE(_name, _key, _shown, _bits)			\
+	static struct watch_list _name##_lists[1 << (_bits)] = {	\
+		[0 ... ARRAY_SIZE(_name##_lists) - 1] = {		\
+			.watchers = HLIST_HEAD_INIT,			\
+			.release_watch = release_watch,			\
+			.source = _shown,				\
+			.lock = __SPIN_LOCK_UNLOCKED(watch_source.lock), \
+		},							\
+	};								\
 	struct watch_source _name = {					\
 		.key = &(_key),						\
-		.lists = {						\
-			[0 ... WATCH_SOURCE_LISTS - 1] = {		\
-				.watchers = HLIST_HEAD_INIT,		\
-				.release_watch = release_watch,		\
-				.source = _shown,			\
-				.lock = __SPIN_LOCK_UNLOCKED(watch_source.lock), \
-			},						\
-		},							\
+		.bits = const_ilog2(ARRAY_SIZE(_name##_lists)),		\
+		.lists = _name##_lists,					\
 	}
+
+/*
+ * What fanotify asks for is asked for here as well, so that a policy that knows
+ * of nothing else holds.
+ */
+int watch_source_ask_security(u32 type, struct file *file)
+{
+	int error = 0;
+
+	if (type == WATCH_TYPE_MOUNT_NOTIFY)
+		error = security_path_notify(&file->f_path,
+					     FS_MNT_ATTACH | FS_MNT_DETACH,
+					     FSNOTIFY_OBJ_TYPE_MNTNS);
+	else if (type == WATCH_TYPE_SUPERBLOCK_NOTIFY)
+		error = security_path_notify(&file->f_path, FS_ERROR,
+					     FSNOTIFY_OBJ_TYPE_SB);
+	return error ?: security_watch_object(type, file);
+}
 
 #ifdef CONFIG_WATCH_MOUNT
 /* bindgen does not know of the extension that puts ns_id where it is. */
@@ -58,14 +96,14 @@ u64 watch_mount_ns_id(const struct mnt_namespace *ns)
 }
 
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_mount_key, HZ);
-DEFINE_WATCH_SOURCE(watch_mount_source, watch_mount_key, "mount");
-DEFINE_WATCH_SOURCE(watch_mount_ns_source, watch_mount_key, "mount_ns");
+DEFINE_WATCH_SOURCE(watch_mount_source, watch_mount_key, "mount", 8);
+DEFINE_WATCH_SOURCE(watch_mount_ns_source, watch_mount_key, "mount_ns", 8);
 #endif
 
 #ifdef CONFIG_WATCH_SUPERBLOCK
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_superblock_key, HZ);
-DEFINE_WATCH_SOURCE(watch_superblock_source, watch_superblock_key, "superblock");
-/* What a superblock is called in notifications, by its device number */
+DEFINE_WATCH_SOURCE(watch_superblock_source, watch_superblock_key, "superblock", 6);
+/* What a superblock is called in notifications, by its address */
 DEFINE_XARRAY(watch_superblock_ids);
 
 /* For file systems that are modules */
@@ -84,17 +122,22 @@ const struct cred *watch_kernel_cred(void)
 }
 
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_block_key, HZ);
-DEFINE_WATCH_SOURCE(watch_block_source, watch_block_key, "block");
+DEFINE_WATCH_SOURCE(watch_block_source, watch_block_key, "block", 6);
 #endif
 
 #ifdef CONFIG_WATCH_DEVICE
+bool watch_is_device(const struct kobject *kobj)
+{
+	return kobj->kset == devices_kset;
+}
+
 bool watch_is_in_init_net(void)
 {
 	return net_eq(current->nsproxy->net_ns, &init_net);
 }
 
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_device_key, HZ);
-DEFINE_WATCH_SOURCE(watch_device_source, watch_device_key, "device");
+DEFINE_WATCH_SOURCE(watch_device_source, watch_device_key, "device", 0);
 #endif
 
 #ifdef CONFIG_WATCH_DEVICE_USB

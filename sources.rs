@@ -66,7 +66,7 @@ pub(crate) fn ioctl(queue: Borrowed<'_>, cmd: u32, arg: usize) -> Result<bool> {
 struct Request {
     source: u32,
     fd: i32,
-    tag: u8,
+    tag: u32,
     flags: u32,
 }
 
@@ -89,13 +89,16 @@ impl Request {
         Ok(Self {
             source,
             fd: fd.cast_signed(),
-            tag: tag.try_into()?,
+            tag,
             flags,
         })
     }
 
     #[cfg_attr(not(CONFIG_WATCH_SOURCES), expect(unused_variables))]
     fn add(&self, queue: Borrowed<'_>) -> Result {
+        if self.tag > u32::from(u8::MAX) {
+            return Err(EINVAL);
+        }
         match self.source {
             #[cfg(CONFIG_WATCH_BLOCK)]
             block::TYPE => block::add(queue, self),
@@ -138,6 +141,12 @@ impl Request {
         Ok(unsafe { ARef::from_raw(file.cast()) })
     }
 
+    /// The tag of a watch that is to be added.
+    #[cfg_attr(not(CONFIG_WATCH_SOURCES), expect(dead_code))]
+    fn tag(&self) -> u8 {
+        self.tag as u8
+    }
+
     /// For a source without flags.
     #[allow(dead_code, reason = "not every source needs it")]
     fn no_flags(&self) -> Result {
@@ -153,6 +162,6 @@ impl Request {
     fn ask_security(&self, file: Option<&LocalFile>) -> Result {
         let file = file.map_or(ptr::null_mut(), LocalFile::as_ptr);
         // SAFETY: The file is null or open.
-        to_result(unsafe { bindings::security_watch_object(self.source, file) })
+        to_result(unsafe { bindings::watch_source_ask_security(self.source, file) })
     }
 }

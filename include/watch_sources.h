@@ -12,8 +12,8 @@
 #define _LINUX_WATCH_SOURCES_H
 
 #include <linux/blk_types.h>
-#include <linux/device/bus.h>
 #include <linux/jump_label_ratelimit.h>
+#include <linux/kobject.h>
 #include <linux/watch_queue.h>
 #include <linux/xarray.h>
 
@@ -29,21 +29,37 @@ struct request;
 struct super_block;
 struct usb_device;
 
-#define WATCH_SOURCE_LISTS	16
-
 /**
  * struct watch_source - Who watches the objects of one kind.
- * @key: Counts the watches, for the hooks to branch on.
+ * @key: Counts the watches, for the hooks to branch on.  Sources can share it.
+ * @nr_watches: Counts those of this source.
+ * @bits: How many lists there are: 1 << @bits.
  * @lists: The watches.  Those on one object are on the same list, which also
  *	has those on other objects; &watch.id tells them apart.
  */
 struct watch_source {
 	struct static_key_false_deferred *key;
-	struct watch_list lists[WATCH_SOURCE_LISTS];
+	atomic_t nr_watches;
+	unsigned int bits;
+	struct watch_list *lists;
 };
+
+/* So that nobody knows which objects share a list with somebody else's */
+extern u64 watch_source_seed;
 
 void watch_source_get(struct watch_source *source);
 void watch_source_put(struct watch_source *source);
+int watch_source_ask_security(u32 type, struct file *file);
+
+/*
+ * Comes after an object was marked as going away: without jump labels it is a
+ * load that asks whether it is watched.
+ */
+static inline void watch_before_gone(void)
+{
+	if (!IS_ENABLED(CONFIG_JUMP_LABEL))
+		smp_mb();	/* Pairs with that of Source::attach_if() */
+}
 
 #ifdef CONFIG_WATCH_MOUNT
 extern struct static_key_false_deferred watch_mount_key;
@@ -73,6 +89,7 @@ static inline void watch_mount(struct mount *mnt,
  */
 static inline void watch_mount_detach(struct list_head *mounts)
 {
+	watch_before_gone();
 	if (static_branch_unlikely(&watch_mount_key.key))
 		__watch_mount_detach(mounts);
 }
@@ -80,6 +97,7 @@ static inline void watch_mount_detach(struct list_head *mounts)
 /* A mount namespace is going away, and its mounts are gone. */
 static inline void watch_mount_ns_gone(struct mnt_namespace *ns)
 {
+	watch_before_gone();
 	if (static_branch_unlikely(&watch_mount_key.key))
 		__watch_mount_ns_gone(ns);
 }
@@ -183,6 +201,7 @@ static inline void watch_block_error(struct request *req, blk_status_t status,
 /* A block device can no longer be opened. */
 static inline void watch_block_gone(struct block_device *bdev)
 {
+	watch_before_gone();
 	if (static_branch_unlikely(&watch_block_key.key))
 		__watch_block_gone(bdev);
 }
@@ -201,20 +220,21 @@ static inline void watch_block_gone(struct block_device *bdev)
 extern struct static_key_false_deferred watch_device_key;
 extern struct watch_source watch_device_source;
 
-void __watch_device(struct device *dev, enum bus_notifier_event event);
+void __watch_uevent(struct kobject *kobj, enum kobject_action action);
 void __watch_usb(struct usb_device *udev, bool connected);
+bool watch_is_device(const struct kobject *kobj);
 bool watch_is_in_init_net(void);
 
-/* Bus notifiers are about to be told of a device. */
-static inline void watch_device(struct device *dev,
-				enum bus_notifier_event event)
+/* Userspace is about to get a uevent that it has not asked for itself. */
+static inline void watch_uevent(struct kobject *kobj,
+				enum kobject_action action)
 {
 	if (static_branch_unlikely(&watch_device_key.key))
-		__watch_device(dev, event);
+		__watch_uevent(kobj, action);
 }
 #else
-static inline void watch_device(struct device *dev,
-				enum bus_notifier_event event)
+static inline void watch_uevent(struct kobject *kobj,
+				enum kobject_action action)
 {
 }
 #endif

@@ -52,13 +52,13 @@ pub(super) fn add(queue: Borrowed<'_>, request: &Request) -> Result {
             return Err(EPERM);
         }
         request.ask_security(None)?;
-        return source().attach(queue, request.tag, ALL);
+        return source().attach(queue, request.tag(), ALL);
     };
     if !device.is_readable() {
         return Err(EPERM);
     }
     request.ask_security(Some(&device.file))?;
-    source().attach_if(queue, request.tag, device.id(), || device.is_there())
+    source().attach_if(queue, request.tag(), device.id(), || device.is_there())
 }
 
 /// Removes a watch.

@@ -2,6 +2,7 @@
 
 //! Devices that come and go.
 
+use core::mem::offset_of;
 #[cfg(CONFIG_NET_NS)]
 use core::ptr;
 use kernel::{
@@ -22,7 +23,7 @@ pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_DEVICE
 type Note = bindings::device_notification;
 type UsbNote = bindings::usb_notification;
 
-// SAFETY: It begins with a header, which `__watch_device()` sets; two words and bytes follow.
+// SAFETY: It begins with a header, which `__watch_uevent()` sets; two words and bytes follow.
 unsafe impl Message for Note {}
 // SAFETY: It begins with a header, which `__watch_usb()` sets; three words, two halves of one and
 // bytes follow.
@@ -53,7 +54,7 @@ pub(super) fn add(queue: Borrowed<'_>, request: &Request) -> Result {
         return Err(EPERM);
     }
     request.ask_security(None)?;
-    source().attach(queue, request.tag, ALL)
+    source().attach(queue, request.tag(), ALL)
 }
 
 /// Removes a watch.
@@ -104,36 +105,42 @@ fn post<T: Message>(mut message: T) {
     source().post(&mut message, Cause::CurrentTask, ALL);
 }
 
-/// Posts what bus notifiers are told of a device.
+/// Posts what a uevent says, if it is about a device.
 ///
 /// Context: Process context.
 ///
 /// # Safety
 ///
-/// `dev` is valid, and has a name.
+/// `kobj` is valid, and has a name.
 #[export]
-pub(crate) unsafe extern "C" fn __watch_device(dev: *mut bindings::device, event: u32) {
-    let subtype = match event {
-        bindings::bus_notifier_event_BUS_NOTIFY_ADD_DEVICE => {
+pub(crate) unsafe extern "C" fn __watch_uevent(kobj: *mut bindings::kobject, action: u32) {
+    let subtype = match action {
+        bindings::kobject_action_KOBJ_ADD => {
             bindings::device_notification_subtype_NOTIFY_DEVICE_ADDED
         }
-        bindings::bus_notifier_event_BUS_NOTIFY_REMOVED_DEVICE => {
+        bindings::kobject_action_KOBJ_REMOVE => {
             bindings::device_notification_subtype_NOTIFY_DEVICE_REMOVED
         }
-        bindings::bus_notifier_event_BUS_NOTIFY_BOUND_DRIVER => {
+        bindings::kobject_action_KOBJ_BIND => {
             bindings::device_notification_subtype_NOTIFY_DEVICE_BOUND
         }
-        bindings::bus_notifier_event_BUS_NOTIFY_UNBOUND_DRIVER => {
+        bindings::kobject_action_KOBJ_UNBIND => {
             bindings::device_notification_subtype_NOTIFY_DEVICE_UNBOUND
         }
         _ => return,
     };
-    // SAFETY: By the caller's promise; buses and classes do not change, and names are strings.
+    // SAFETY: By the caller's promise.
+    if !unsafe { bindings::watch_is_device(kobj) } {
+        return;
+    }
+    // SAFETY: By the caller's promise, and as this is the `kobj` of a device; buses and classes do
+    // not change, and names are strings.
     let (devt, subsystem, name) = unsafe {
+        let dev: *mut bindings::device = kobj.byte_sub(offset_of!(bindings::device, kobj)).cast();
         let subsystem = match ((*dev).bus.as_ref(), (*dev).class.as_ref()) {
             (Some(bus), _) => bus.name,
             (None, Some(class)) if is_in_sight(class, dev) => class.name,
-            // There is no uevent for it, either, or not for all.
+            // The uevent is not for all.
             _ => return,
         };
         (

@@ -6,7 +6,7 @@
 //! For the latter, a post walks up from the mount to which something happened.  That a mount is
 //! taken out of its tree or moved away is therefore posted before it is.
 
-use core::{marker::PhantomData, mem::offset_of, ptr};
+use core::{iter, marker::PhantomData, mem::offset_of, ptr};
 use kernel::{
     bindings,
     error::from_err_ptr,
@@ -28,6 +28,12 @@ use crate::Borrowed;
 pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_MOUNT_NOTIFY;
 
 type Note = bindings::mount_notification;
+
+/// How many mounts a post looks at for who watches them: the one that it is about, and those above.
+///
+/// Mounts can be stacked as high as there may be mounts in a namespace, and for each mount of a tree
+/// the walk is made with `mount_lock` held.
+const MAX_DEPTH: usize = 128;
 
 // SAFETY: It begins with a header, which `note()` sets, and is five words of 64 bits.
 unsafe impl Message for Note {}
@@ -68,13 +74,15 @@ pub(super) fn add(queue: Borrowed<'_>, request: &Request) -> Result {
         return Err(EPERM);
     }
     request.ask_security(Some(&file))?;
-    object.source.attach_if(queue, request.tag, object.id, || {
-        if object.by_mount && Mount::of(&file).is_going() {
-            Err(EINVAL)
-        } else {
-            Ok(())
-        }
-    })
+    object
+        .source
+        .attach_if(queue, request.tag(), object.id, || {
+            if object.by_mount && Mount::of(&file).is_going() {
+                Err(EINVAL)
+            } else {
+                Ok(())
+            }
+        })
 }
 
 /// Removes a watch.
@@ -291,6 +299,11 @@ impl<'a> Placed<'a> {
         }
     }
 
+    /// The mount, and those that it is below, the nearest first.
+    fn and_ancestors(self) -> impl Iterator<Item = Self> {
+        iter::successors(Some(self), |mount| mount.parent()).take(MAX_DEPTH)
+    }
+
     /// Posts to those who watch the namespace, or a mount that this is or is below.
     fn post(self, subtype: u32) {
         let Some(namespace) = self.namespace_id() else {
@@ -298,11 +311,8 @@ impl<'a> Placed<'a> {
         };
         let mut note = self.note(namespace, subtype);
         namespaces().post(&mut note, Cause::CurrentTask, namespace);
-        let mut next = Some(self);
-        while let Some(ancestor) = next {
-            subtrees().post(&mut note, Cause::CurrentTask, ancestor.0.id());
-            next = ancestor.parent();
-        }
+        let ids = self.and_ancestors().map(|mount| mount.0.id());
+        subtrees().post_to_each(&mut note, Cause::CurrentTask, ids);
     }
 }
 

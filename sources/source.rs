@@ -14,7 +14,10 @@ use kernel::{
     bindings,
     error::to_result,
     prelude::*,
-    sync::{atomic::ordering::Full, barrier::smp_mb},
+    sync::{
+        atomic::{ordering::Full, Atomic, Relaxed},
+        barrier::smp_mb,
+    },
     watch_queue::Cause,
 };
 
@@ -68,17 +71,26 @@ impl Source {
 
     /// The list that an object shares with others.
     fn list(self, id: u64) -> *mut bindings::watch_list {
-        const BITS: u32 = bindings::WATCH_SOURCE_LISTS.ilog2();
         /// What `hash_64()` multiplies with.
         const GOLDEN_RATIO: u64 = 0x61c8_8646_80b5_83eb;
 
-        let index = id.wrapping_mul(GOLDEN_RATIO) >> (u64::BITS - BITS);
-        // SAFETY: By the invariants the pointer is valid; the index has as many bits as it may.
-        unsafe {
-            (&raw mut (*self.0).lists)
-                .cast::<bindings::watch_list>()
-                .add(index as usize)
-        }
+        // SAFETY: By the invariants; these do not change once there is userspace.
+        let (seed, bits, lists) = unsafe {
+            let source = &*self.0;
+            (bindings::watch_source_seed, source.bits, source.lists)
+        };
+        let hash = (id ^ seed).wrapping_mul(GOLDEN_RATIO);
+        // There may be but one list.
+        let index = hash.checked_shr(u64::BITS - bits).unwrap_or(0);
+        // SAFETY: By the invariants; the index has as many bits as it may.
+        unsafe { lists.add(index as usize) }
+    }
+
+    /// Whether anybody watches any object.
+    fn is_watched(self) -> bool {
+        // SAFETY: By the invariants.
+        let nr_watches = unsafe { Atomic::from_ptr(&raw mut (*self.0).nr_watches.counter) };
+        nr_watches.load(Relaxed) != 0
     }
 
     /// Has a queue watch an object, for the current task.
@@ -154,6 +166,20 @@ impl Source {
         to_result(unsafe { watch::remove_watch_from_object(self.list(id), queue, id, false) })
     }
 
+    /// Posts a message to those who watch any of several objects, in any context but NMI.  If nobody
+    /// watches one of the source, it does not even go through them.
+    #[allow(dead_code, reason = "not every source needs it")]
+    pub(super) fn post_to_each<T: Message>(
+        self,
+        message: &mut T,
+        cause: Cause<'_>,
+        ids: impl Iterator<Item = u64>,
+    ) {
+        if self.is_watched() {
+            ids.for_each(|id| self.post(message, cause, id));
+        }
+    }
+
     /// Posts a message to those who watch an object, in any context but NMI.
     pub(super) fn post<T: Message>(self, message: &mut T, cause: Cause<'_>, id: u64) {
         let header = ptr::from_mut(message).cast();
@@ -167,7 +193,10 @@ impl Source {
     pub(super) fn remove(self, id: u64) {
         // Pairs with the one in `attach_if()`.
         smp_mb(Full);
-        // SAFETY: The list is static.
-        unsafe { watch::remove_object(self.list(id), id) };
+        if !self.is_watched() {
+            return;
+        }
+        // SAFETY: The list is static.  That nobody may watch is no error here.
+        unsafe { watch::remove_watch_from_object(self.list(id), ptr::null_mut(), id, false) };
     }
 }

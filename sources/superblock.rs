@@ -2,8 +2,8 @@
 
 //! What happens to mounted file systems.
 //!
-//! A superblock is found by its device number, which no two have at a time.  As device numbers are
-//! reused, it is given an id that is not when it is watched for the first time.
+//! A superblock is found by its address, as two can have a device number.  As addresses are reused,
+//! it is given an id that is not when it is watched for the first time.
 
 use core::{marker::PhantomData, ptr};
 use kernel::{
@@ -58,7 +58,7 @@ pub(super) fn add(queue: Borrowed<'_>, request: &Request) -> Result {
     }
     request.ask_security(Some(&file))?;
     // As long as the file is open, the file system is not shut down.
-    source().attach(queue, request.tag, sb.id_to_be()?)
+    source().attach(queue, request.tag(), sb.id_to_be()?)
 }
 
 /// Removes a watch.
@@ -123,7 +123,7 @@ impl<'a> Superblock<'a> {
     }
 
     fn index(self) -> usize {
-        self.device_number() as usize
+        self.0.addr()
     }
 
     /// Its id, if it was ever watched.

@@ -151,6 +151,52 @@ TEST_F(device, usb_device_that_is_plugged_and_pulled)
 	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_REMOVED, "usb", name));
 }
 
+/* In a network namespace of its own: wait for the device, and send it back. */
+static void return_device(int ready)
+{
+	int i, sent;
+
+	if (unshare(CLONE_NEWNET) == -1 || write(ready, "", 1) != 1)
+		_exit(1);
+	for (i = 0; i < 100; i++) {
+		sent = run("ip link set dummy0 netns %d 2>/dev/null", getppid());
+		if (sent == 0)
+			break;
+		usleep(100000);
+	}
+	_exit(sent);
+}
+
+TEST_F(device, network_device_that_goes_to_another_namespace)
+{
+	union message message;
+	int fds[2], status;
+	pid_t pid;
+	char c;
+
+	if (access("/sys/class/net/dummy0", F_OK) == -1)
+		SKIP(return, "no dummy0 in this guest");
+	ASSERT_EQ(0, pipe(fds));
+	pid = fork();
+	if (pid == 0)
+		return_device(fds[1]);
+	ASSERT_NE(-1, pid);
+	ASSERT_EQ(1, read(fds[0], &c, 1));
+	ASSERT_EQ(0, run("ip link set dummy0 netns %d", pid));
+	EXPECT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_REMOVED, "net", "dummy0"));
+	EXPECT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_ADDED, "net", "dummy0"));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+TEST_F(device, uevent_that_somebody_asked_for)
+{
+	union message message;
+
+	ASSERT_EQ(0, write_to("/sys/class/mem/null/uevent", "add"));
+	EXPECT_NOTHING(&self->s);
+}
+
 TEST_F(device, network_device_of_another_namespace)
 {
 	union message message;

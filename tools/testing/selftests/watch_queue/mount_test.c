@@ -258,6 +258,63 @@ TEST_F(mount, subtree)
 	EXPECT_FAILS(EINVAL, add_watch(self->s.rd, MOUNT, fd, WATCH_MOUNT_SUBTREE));
 }
 
+TEST_F(mount, what_is_too_far_below_is_not_told)
+{
+	union message message;
+	uint64_t above = self->top, id;
+	int fd, i;
+
+	ASSERT_EQ(0, mount(DIR "/a", DIR "/a", NULL, MS_BIND, NULL));
+	fd = open(DIR "/a", O_PATH | O_CLOEXEC);
+	ASSERT_EQ(0, add_watch(self->s.rd, MOUNT, fd, WATCH_MOUNT_SUBTREE));
+	above = mount_id(DIR "/a");
+	for (i = 1; i < 128; i++) {
+		ASSERT_EQ(0, mount(DIR "/a", DIR "/a", NULL, MS_BIND, NULL));
+		id = mount_id(DIR "/a");
+		EXPECT_MOUNT(&self->s, NOTIFY_MOUNT_ATTACHED, id, above);
+		above = id;
+	}
+	ASSERT_EQ(0, mount(DIR "/a", DIR "/a", NULL, MS_BIND, NULL));
+	EXPECT_NOTHING(&self->s);
+	/* Who watches the namespace is told. */
+	ASSERT_EQ(0, remove_watch(self->s.rd, MOUNT, fd, WATCH_MOUNT_SUBTREE));
+	ASSERT_TRUE(next_message(&self->s, &message, SOON));
+	ASSERT_EQ(0, add_watch(self->s.rd, MOUNT, self->ns, 0));
+	id = mount_id(DIR "/a");
+	ASSERT_EQ(0, umount2(DIR "/a", MNT_DETACH));
+	EXPECT_MOUNT(&self->s, NOTIFY_MOUNT_DETACHED, id, above);
+}
+
+#ifndef MOVE_MOUNT_BENEATH
+#define MOVE_MOUNT_BENEATH	0x00000200
+#endif
+
+/* What is put beneath a mount takes its place, and is its parent from then on. */
+TEST_F(mount, mount_beneath)
+{
+	union message message;
+	uint64_t above;
+	int fd;
+
+	ASSERT_EQ(0, run("mount -t tmpfs none " DIR "/a"));
+	above = mount_id(DIR "/a");
+	fd = syscall(SYS_open_tree, AT_FDCWD, DIR "/b", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, add_watch(self->s.rd, MOUNT, self->ns, 0));
+	ASSERT_EQ(0, syscall(SYS_move_mount, fd, "", AT_FDCWD, DIR "/a",
+			     MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_BENEATH));
+	EXPECT_MESSAGE(&self->s, MOUNT, NOTIFY_MOUNT_ATTACHED, mount);
+	EXPECT_EQ(self->top, message.mount.parent_id);
+	EXPECT_MOUNT(&self->s, NOTIFY_MOUNT_MOVED_FROM, above, self->top);
+	EXPECT_MESSAGE(&self->s, MOUNT, NOTIFY_MOUNT_MOVED_TO, mount);
+	EXPECT_EQ(above, message.mount.mnt_id);
+	ASSERT_EQ(0, run("umount " DIR "/a"));
+	/* Now it is what was put there. */
+	EXPECT_MOUNT(&self->s, NOTIFY_MOUNT_DETACHED, above, message.mount.parent_id);
+	EXPECT_EQ(mount_id(DIR "/a"), message.mount.parent_id);
+	EXPECT_NOTHING(&self->s);
+}
+
 TEST_F(mount, any_file_in_the_namespace_will_do)
 {
 	union message message;
@@ -373,6 +430,8 @@ TEST_F(mount, propagated_mounts_are_seen_where_they_arrive)
 	ASSERT_EQ(0, run("umount " DIR "/a"));
 	EXPECT_MESSAGE(&self->s, MOUNT, NOTIFY_MOUNT_DETACHED, mount);
 	EXPECT_EQ(id, message.mount.mnt_id);
+	/* As it was */
+	EXPECT_EQ(MS_SHARED, message.mount.propagation);
 	EXPECT_NOTHING(&self->s);
 	close(end);
 	waitpid(pid, NULL, 0);

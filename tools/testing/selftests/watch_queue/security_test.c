@@ -137,6 +137,22 @@ TEST_F(security, each_attach_is_asked_for)
 	EXPECT_EQ(2, nr_calls());
 }
 
+/* A policy may know of fanotify, and not of this. */
+TEST_F(security, what_fanotify_asks_is_asked)
+{
+	uint32_t source = variant->source, flags = variant->flags;
+	int asks = source == WATCH_TYPE_MOUNT_NOTIFY ||
+		   source == WATCH_TYPE_SUPERBLOCK_NOTIFY;
+
+	ASSERT_EQ(0, load("security_path_notify"));
+	ASSERT_EQ(0, set_refuse(1));
+	if (asks)
+		EXPECT_FAILS(EACCES, add_watch(self->s.rd, source, TO_WATCH, flags));
+	else
+		EXPECT_EQ(0, add_watch(self->s.rd, source, TO_WATCH, flags));
+	EXPECT_EQ(asks, nr_calls());
+}
+
 TEST_F(security, each_delivery_is_asked_for)
 {
 	union message message;

@@ -95,6 +95,9 @@ TEST_F(sources, what_is_not_known_must_not_be_asked_for)
 	EXPECT_FAILS(EFAULT, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH, nowhere()));
 	/* The one that was added is there. */
 	EXPECT_FAILS(EBUSY, add_watch(self->s.rd, WATCH_TYPE_MOUNT_NOTIFY, self->fd, 0));
+	/* Where it is removed, nobody looks at the tag. */
+	args.watch.tag = -1;
+	EXPECT_EQ(0, ioctl(self->s.rd, IOC_WATCH_QUEUE_REMOVE_WATCH, &args));
 }
 
 TEST_F(sources, watch_is_added_once_and_removed_once)

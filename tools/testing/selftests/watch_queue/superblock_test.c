@@ -109,6 +109,43 @@ FIXTURE_TEARDOWN(exfat)
 	remove_disk(&self->disk);
 }
 
+/* A cramfs, which agrees to become writable and does not */
+FIXTURE(cramfs)
+{
+	struct stream s;
+	struct disk disk;
+	struct stat st;
+	int fd;
+};
+
+FIXTURE_SETUP(cramfs)
+{
+	if (!has_source(SUPERBLOCK))
+		SKIP(return, "no superblock notifications in this kernel");
+	ASSERT_EQ(0, own_mounts(MOUNTED));
+	ASSERT_EQ(0, make_disk(&self->disk, "superblock_test"));
+	if (run("mkfs.cramfs /tmp %s && mount -t cramfs %s " MOUNTED,
+		self->disk.node, self->disk.node))
+		SKIP(return, "no cramfs in this guest");
+	WATCH_MOUNTED();
+}
+
+FIXTURE_TEARDOWN(cramfs)
+{
+	close(self->fd);
+	umount2(MOUNTED, MNT_DETACH);
+	remove_disk(&self->disk);
+}
+
+TEST_F(cramfs, stays_read_only)
+{
+	union message message;
+
+	/* It says 0, and is not: so said mount() the first time. */
+	ASSERT_EQ(0, mount(NULL, MOUNTED, NULL, MS_REMOUNT, NULL));
+	EXPECT_NOTHING(&self->s);
+}
+
 /* An XFS that knows which file a block belongs to */
 FIXTURE(xfs)
 {
