@@ -124,8 +124,9 @@ static inline void __init_watch_list(struct watch_list *wlist,
  * Never allocates and never sleeps.  A queue without room for the message
  * counts it as lost.
  *
- * Context: Any except NMI; with CONFIG_PREEMPT_RT, interrupt handlers only if
- * they are threaded, as readers are woken.  The interrupt state is preserved.
+ * Context: Any except NMI; with CONFIG_PREEMPT_RT only where a spinlock_t may
+ * be taken, as readers are woken, and nowhere with a raw_spinlock_t held.  The
+ * interrupt state is preserved.
  */
 static inline void post_watch_notification(struct watch_list *wlist,
 					   struct watch_notification *n,
@@ -140,7 +141,8 @@ static inline void post_watch_notification(struct watch_list *wlist,
  * @wlist: The list, allocated with kmalloc(), or %NULL.
  * @id: The object, for the removal notifications that the watchers get.
  *
- * Context: As &watch_list.release_watch demands; otherwise any except NMI.
+ * Context: As &watch_list.release_watch demands; otherwise as for
+ * post_watch_notification().
  */
 static inline void remove_watch_list(struct watch_list *wlist, u64 id)
 {
