@@ -24,7 +24,7 @@ impl Notification for Message {
 
 impl Drop for Message {
     fn drop(&mut self) {
-        pr_info!("{}\n", self.payload[0]);
+        self.payload = [0; 29];
     }
 }
 
