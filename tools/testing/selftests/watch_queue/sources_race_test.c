@@ -54,17 +54,30 @@ static void *umount_each(void *arg)
 	return NULL;
 }
 
-TEST(mount_that_goes_while_it_is_attached)
+/* Each takes as long as the machine needs. */
+FIXTURE(race)
+{
+	struct stream s;
+};
+
+FIXTURE_SETUP(race)
+{
+	ASSERT_EQ(0, open_stream(&self->s));
+}
+
+FIXTURE_TEARDOWN(race)
+{
+}
+
+TEST_F_TIMEOUT(race, mount_that_goes_while_it_is_attached, 300)
 {
 	struct race race = { .rounds = 500 };
 	int i, added, seen = 0;
-	struct stream s;
 	pthread_t other;
 
 	if (!has_source(WATCH_TYPE_MOUNT_NOTIFY))
 		SKIP(return, "no mount notifications in this kernel");
 	ASSERT_EQ(0, own_mounts(MOUNTED));
-	ASSERT_EQ(0, open_stream(&s));
 	pthread_barrier_init(&race.start, NULL, 2);
 	ASSERT_EQ(0, pthread_create(&other, NULL, umount_each, &race));
 	for (i = 0; i < race.rounds; i++) {
@@ -73,13 +86,13 @@ TEST(mount_that_goes_while_it_is_attached)
 		ASSERT_NE(-1, race.fd);
 		pthread_barrier_wait(&race.start);
 		spin(i * 104729 % 5000);
-		added = add_watch(s.rd, WATCH_TYPE_MOUNT_NOTIFY, race.fd,
+		added = add_watch(self->s.rd, WATCH_TYPE_MOUNT_NOTIFY, race.fd,
 				  WATCH_MOUNT_SUBTREE) == 0;
 		if (!added)
 			ASSERT_EQ(EINVAL, errno);
 		pthread_barrier_wait(&race.start);
 		close(race.fd);
-		EXPECT_TOLD(&s, added, WATCH_TYPE_MOUNT_NOTIFY);
+		EXPECT_TOLD(&self->s, added, WATCH_TYPE_MOUNT_NOTIFY);
 		seen += added;
 	}
 	pthread_join(other, NULL);
@@ -99,17 +112,15 @@ static void *power_off_each(void *arg)
 	return NULL;
 }
 
-TEST(disk_that_goes_while_it_is_attached)
+TEST_F_TIMEOUT(race, disk_that_goes_while_it_is_attached, 300)
 {
 	struct race race = { .rounds = 100 };
 	int i, added, seen = 0;
-	struct stream s;
 	pthread_t other;
 
 	if (!has_source(WATCH_TYPE_BLOCK_NOTIFY))
 		SKIP(return, "no block notifications in this kernel");
 	ASSERT_EQ(0, make_disk(&race.disk, "race_test"));
-	ASSERT_EQ(0, open_stream(&s));
 	pthread_barrier_init(&race.start, NULL, 2);
 	ASSERT_EQ(0, pthread_create(&other, NULL, power_off_each, &race));
 	for (i = 0; i < race.rounds; i++) {
@@ -118,12 +129,12 @@ TEST(disk_that_goes_while_it_is_attached)
 		ASSERT_NE(-1, race.fd);
 		pthread_barrier_wait(&race.start);
 		spin(i * 104729 % 200000);
-		added = add_watch(s.rd, WATCH_TYPE_BLOCK_NOTIFY, race.fd, 0) == 0;
+		added = add_watch(self->s.rd, WATCH_TYPE_BLOCK_NOTIFY, race.fd, 0) == 0;
 		if (!added)
 			ASSERT_EQ(ENODEV, errno);
 		pthread_barrier_wait(&race.start);
 		close(race.fd);
-		EXPECT_TOLD(&s, added, WATCH_TYPE_BLOCK_NOTIFY);
+		EXPECT_TOLD(&self->s, added, WATCH_TYPE_BLOCK_NOTIFY);
 		seen += added;
 	}
 	pthread_join(other, NULL);
@@ -141,7 +152,7 @@ static void *fail_for_ever(void *arg)
 }
 
 /* Requests fail all the time, in hard interrupts. */
-TEST(queue_that_goes_while_it_is_told)
+TEST_F_TIMEOUT(race, queue_that_goes_while_it_is_told, 300)
 {
 	struct race race = { .rounds = 300 };
 	union message message;

@@ -89,7 +89,7 @@ test_mounts_in_words() {
 		mounts  mount  moved_from    A from B (rdonly,nosuid,nodev,noexec,private)
 		mounts  mount  moved_to      A to B (rdonly,nosuid,nodev,noexec,private)
 		mounts  mount  setattr       A on B (rdonly,nosuid,nodev,noexec,shared)
-		mounts  mount  detached      A from B (rdonly,nosuid,nodev,noexec,private)
+		mounts  mount  detached      A from B (rdonly,nosuid,nodev,noexec,shared)
 	EOT
 }
 
@@ -98,7 +98,7 @@ test_mounts_in_json() {
 		ended 0 && edit ids && edit sed 's/"namespace":[0-9]*/"namespace":N/' || return
 	printed <<-EOT
 		{"watch":"mounts","type":"mount","mount":A,"event":"attached","parent":B,"namespace":N,"attributes":["nosuid","noexec"],"propagation":["private"]}
-		{"watch":"mounts","type":"mount","mount":A,"event":"detached","parent":B,"namespace":N,"attributes":["rdonly","nosuid","nodev","noexec"],"propagation":["private"]}
+		{"watch":"mounts","type":"mount","mount":A,"event":"detached","parent":B,"namespace":N,"attributes":["rdonly","nosuid","nodev","noexec"],"propagation":["shared"]}
 	EOT
 }
 
