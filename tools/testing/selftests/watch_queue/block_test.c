@@ -309,7 +309,7 @@ TEST_F(block, who_may_watch)
 }
 
 /* Every failed request is either received or counted as lost. */
-TEST_F(block, storm_of_failures)
+TEST_F_TIMEOUT(block, storm_of_failures, 300)
 {
 	unsigned long received = 0, lost = 0, losses = 0, i;
 	union message message;
