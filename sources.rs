@@ -2,8 +2,6 @@
 
 //! The sources: what can be watched by way of `IOC_WATCH_QUEUE_ADD_WATCH`.
 
-#![cfg_attr(not(CONFIG_WATCH_SOURCES), expect(dead_code))]
-
 #[cfg(CONFIG_WATCH_SOURCES)]
 use core::ptr;
 use core::ptr::NonNull;
