@@ -3,8 +3,8 @@
 //! The overflow: losses that are counted without the posters' lock.
 //!
 //! Once a queue is full and has lost a message, what becomes of the next is known: it is lost as
-//! well, and at the same place in the stream, until a reader makes room.  There is nothing to do but
-//! to count it.  So a source that does not stop costs least where it helps least.
+//! well, and at the same place in the stream, until a reader makes room.  There is nothing to do
+//! but to count it.  So a source that does not stop costs least where it helps least.
 
 use crate::platform::{Atomic, Relaxed};
 

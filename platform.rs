@@ -106,9 +106,9 @@ impl<T: Copy> Memory<T> {
 impl Memory<u8> {
     /// Writes a message from the index `at` on.
     ///
-    /// Messages are so short that this takes less than to call `memcpy()`: one of up to two words is
-    /// its first and its last, which may overlap; one of up to four is its first two and its last
-    /// two, and so on.
+    /// Messages are so short that this takes less than to call `memcpy()`: one of up to two words
+    /// is its first and its last, which may overlap; one of up to four is its first two and its
+    /// last two, and so on.
     ///
     /// # Safety
     ///

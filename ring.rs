@@ -168,8 +168,8 @@ impl Ring {
 /// # Invariants
 ///
 /// * `ring` is `None` if and only if `capacity` is 0.
-/// * `end` is where the written part ends, as last published in `ring.written`, and `offset` is where
-///   in `ring.bytes` that is.
+/// * `end` is where the written part ends, as last published in `ring.written`, and `offset` is
+///   where in `ring.bytes` that is.
 /// * `loss_slot` is where in `ring.losses` the next loss goes.
 /// * `sealed` is the number of losses that have been sealed, and `delivered` that of those of them
 ///   that have been delivered.

@@ -445,8 +445,8 @@ unsafe fn attach(watch: RawWatch, list: RawList) -> Result {
 /// lost as any message is.
 ///
 /// `wq` and `id` say which watch; if `wq` is null, it is all those on the object `id`, and with
-/// `all`, all on the list.  In any case `id` is what the notification says has ceased to be watched;
-/// it is left out if it is 0.
+/// `all`, all on the list.  In any case `id` is what the notification says has ceased to be
+/// watched; it is left out if it is 0.
 ///
 /// Returns 0, or `-EBADSLT` if there was no such watch, or none.
 ///
@@ -796,8 +796,8 @@ unsafe fn deliver(watch: RawWatch, note: RawNote, cred: *const bindings::cred, q
 ///
 /// # Safety
 ///
-/// `watch` was on a list in the RCU read-side critical section that `rcu` is for, and `queue` is its
-/// queue.  `cred` is valid.  For the message as for [`RawNote::address_to`].
+/// `watch` was on a list in the RCU read-side critical section that `rcu` is for, and `queue` is
+/// its queue.  `cred` is valid.  For the message as for [`RawNote::address_to`].
 #[inline(never)]
 unsafe fn deliver_from(
     mut watch: RawWatch,

@@ -31,8 +31,8 @@ type Note = bindings::mount_notification;
 
 /// How many mounts a post looks at for who watches them: the one that it is about, and those above.
 ///
-/// Mounts can be stacked as high as there may be mounts in a namespace, and for each mount of a tree
-/// the walk is made with `mount_lock` held.
+/// Mounts can be stacked as high as there may be mounts in a namespace, and for each mount of a
+/// tree the walk is made with `mount_lock` held.
 const MAX_DEPTH: usize = 128;
 
 // SAFETY: It begins with a header, which `note()` sets, and is five words of 64 bits.

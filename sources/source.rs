@@ -166,8 +166,8 @@ impl Source {
         to_result(unsafe { watch::remove_watch_from_object(self.list(id), queue, id, false) })
     }
 
-    /// Posts a message to those who watch any of several objects, in any context but NMI.  If nobody
-    /// watches one of the source, it does not even go through them.
+    /// Posts a message to those who watch any of several objects, in any context but NMI.  If
+    /// nobody watches one of the source, it does not even go through them.
     #[allow(dead_code, reason = "not every source needs it")]
     pub(super) fn post_to_each<T: Message>(
         self,

@@ -187,9 +187,9 @@ impl<M: Notification> Header<M> {
 /// }
 /// ```
 ///
-/// All of that is checked at compile time, padding where a message is declared and the rest where it
-/// is made or posted: as long as [`HEADER`](Self::HEADER) tells where the header is.  If it does not,
-/// what is there instead is overwritten, and userspace reads nonsense.
+/// All of that is checked at compile time, padding where a message is declared and the rest where
+/// it is made or posted: as long as [`HEADER`](Self::HEADER) tells where the header is.  If it does
+/// not, what is there instead is overwritten, and userspace reads nonsense.
 pub trait Notification: IntoBytes + Sized {
     /// Which source the message is from, 1 to 2^24 - 1: a `WATCH_TYPE_*` of
     /// [`include/uapi/linux/watch_queue.h`](srctree/include/uapi/linux/watch_queue.h).
@@ -218,7 +218,8 @@ pub enum Cause<'a> {
 impl Cause<'_> {
     /// Returns a raw pointer to the credentials.
     ///
-    /// They are valid as long as the cause is; those of the current task, as long as it does not change them.
+    /// They are valid as long as the cause is; those of the current task, as long as it does not
+    /// change them.
     #[inline]
     pub fn as_ptr(self) -> *const bindings::cred {
         match self {
@@ -241,9 +242,9 @@ struct Aligned<M>(M);
 ///
 /// # Context
 ///
-/// Posting, removing watches and dropping a list take spinlocks, and wake readers.  They can be done
-/// in any context except NMI; with `CONFIG_PREEMPT_RT` only where a `spinlock_t` may be taken, so
-/// not in interrupt handlers that are not threaded, nor with interrupts or preemption off, and
+/// Posting, removing watches and dropping a list take spinlocks, and wake readers.  They can be
+/// done in any context except NMI; with `CONFIG_PREEMPT_RT` only where a `spinlock_t` may be taken,
+/// so not in interrupt handlers that are not threaded, nor with interrupts or preemption off, and
 /// nowhere with a `raw_spinlock_t` held.
 ///
 /// See the [module](self) for an example.
