@@ -311,8 +311,11 @@ impl<'a> Placed<'a> {
         };
         let mut note = self.note(namespace, subtype);
         namespaces().post(&mut note, Cause::CurrentTask, namespace);
-        let ids = self.and_ancestors().map(|mount| mount.0.id());
-        subtrees().post_to_each(&mut note, Cause::CurrentTask, ids);
+        if subtrees().is_watched() {
+            for mount in self.and_ancestors() {
+                subtrees().post(&mut note, Cause::CurrentTask, mount.0.id());
+            }
+        }
     }
 }
 

@@ -71,15 +71,13 @@ impl Source {
 
     /// The list that an object shares with others.
     fn list(self, id: u64) -> *mut bindings::watch_list {
-        /// What `hash_64()` multiplies with.
-        const GOLDEN_RATIO: u64 = 0x61c8_8646_80b5_83eb;
-
         // SAFETY: By the invariants; these do not change once there is userspace.
         let (seed, bits, lists) = unsafe {
             let source = &*self.0;
             (bindings::watch_source_seed, source.bits, source.lists)
         };
-        let hash = (id ^ seed).wrapping_mul(GOLDEN_RATIO);
+        // As `hash_64()`, which bindgen does not see.
+        let hash = (id ^ seed).wrapping_mul(bindings::GOLDEN_RATIO_64);
         // There may be but one list.
         let index = hash.checked_shr(u64::BITS - bits).unwrap_or(0);
         // SAFETY: By the invariants; the index has as many bits as it may.
@@ -87,7 +85,7 @@ impl Source {
     }
 
     /// Whether anybody watches any object.
-    fn is_watched(self) -> bool {
+    pub(super) fn is_watched(self) -> bool {
         // SAFETY: By the invariants.
         let nr_watches = unsafe { Atomic::from_ptr(&raw mut (*self.0).nr_watches.counter) };
         nr_watches.load(Relaxed) != 0
@@ -164,20 +162,6 @@ impl Source {
         let queue = ptr::from_ref(&*queue).cast_mut().cast();
         // SAFETY: The list is static, and `queue` is a reference.
         to_result(unsafe { watch::remove_watch_from_object(self.list(id), queue, id, false) })
-    }
-
-    /// Posts a message to those who watch any of several objects, in any context but NMI.  If
-    /// nobody watches one of the source, it does not even go through them.
-    #[allow(dead_code, reason = "not every source needs it")]
-    pub(super) fn post_to_each<T: Message>(
-        self,
-        message: &mut T,
-        cause: Cause<'_>,
-        ids: impl Iterator<Item = u64>,
-    ) {
-        if self.is_watched() {
-            ids.for_each(|id| self.post(message, cause, id));
-        }
     }
 
     /// Posts a message to those who watch an object, in any context but NMI.
