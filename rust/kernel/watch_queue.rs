@@ -240,14 +240,14 @@ struct Aligned<M>(M);
 /// id; to give one, use [`remove_all`](Self::remove_all) before.  If only one of several objects
 /// goes, that is what [`remove_object`](Self::remove_object) is for.
 ///
+/// See the [module](self) for an example.
+///
 /// # Context
 ///
 /// Posting, removing watches and dropping a list take spinlocks, and wake readers.  They can be
 /// done in any context except NMI; with `CONFIG_PREEMPT_RT` only where a `spinlock_t` may be taken,
 /// so not in interrupt handlers that are not threaded, nor with interrupts or preemption off, and
 /// nowhere with a `raw_spinlock_t` held.
-///
-/// See the [module](self) for an example.
 ///
 /// # Invariants
 ///
