@@ -141,7 +141,7 @@ TEST_F(cramfs, stays_read_only)
 {
 	union message message;
 
-	/* It says 0, and is not: so said mount() the first time. */
+	/* It says that it has become so. */
 	ASSERT_EQ(0, mount(NULL, MOUNTED, NULL, MS_REMOUNT, NULL));
 	EXPECT_NOTHING(&self->s);
 }
