@@ -18,7 +18,8 @@ help:
 	@echo 'make run                    boot the kernel in QEMU and watch keyctl print events'
 	@echo 'make run VARIANT=sources    watch mounts, a file system, a disk and devices with it'
 	@echo 'make shell                  boot it and get a shell in the guest'
-	@echo 'make test                   run all tests; ends with "N passed, N failed"'
+	@echo 'make test                   run the tests that each change has to pass; the last line is'
+	@echo '                              "N passed, N failed, N skipped"'
 	@echo 'make test-c                 run the same kselftests on the C implementation'
 	@echo 'make test-um                run all tests in user-mode Linux, where races are of real CPUs'
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
@@ -35,12 +36,18 @@ help:
 	@echo 'make -s print-image         where the kernel is; likewise print-objtree, print-srctree'
 	@echo 'make -s print-makeflags     make -C $$(make -s print-objtree) $$(make -s print-makeflags)'
 	@echo '                              M=DIR modules builds an external module for it'
+	@echo 'make setup                  install the packages that all of this needs, and say which'
+	@echo 'make ledger                 have the tests do from now on what they did last; see git diff'
 	@echo 'make clean                  remove all that was built and fetched'
 	@echo
 	@echo 'All of them take VARIANT=rust (default), c, which is mainline as it is, debug, um or sources,'
 	@echo 'and LINUX_SRC=DIR to start from a Linux tree of yours.'
 
 export LINUX_SRC
+
+PHONY += setup
+setup:
+	@scripts/setup >/dev/null && echo 'All that is needed is installed.'
 
 PHONY += kernel
 kernel:
@@ -75,7 +82,11 @@ shell: guest-with-tools
 
 PHONY += test
 test:
-	@scripts/run-tests $(VARIANT)
+	@scripts/run-tests $(if $(filter-out rust,$(VARIANT)),$(VARIANT),host rust sources um)
+
+PHONY += ledger
+ledger:
+	@$(lib) eval 'LEDGER_RESULTS=$$trees/ledger scripts/ledger record'
 
 PHONY += test-c
 test-c:
@@ -125,7 +136,7 @@ print-objtree:
 print-srctree:
 	@$(lib) tree_of $(VARIANT)
 print-makeflags:
-	@flags=$$(scripts/setup) && echo "$$flags$$($(lib) arch_of $(VARIANT))"
+	@flags=$$(scripts/setup --print) && echo "$$flags$$($(lib) arch_of $(VARIANT))"
 
 PHONY += install uninstall
 install:
@@ -135,6 +146,6 @@ uninstall:
 
 PHONY += clean
 clean:
-	@$(lib) eval 'rm -rf "$$cache"'
+	@$(lib) remove_cache
 
 .PHONY: $(PHONY)

@@ -12,6 +12,22 @@ die() { say "$*"; exit 1; }
 # Where everything is kept that is not the project: nothing of it is precious.
 cache=${WQ_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watch_queue}
 
+# Its mark, by which `make clean` knows that it may go; see bford.info/cachedir
+cache_tag=$'Signature: 8a477f597d28d172789f06886806bc55\n# Made by the scripts of watch_queue.'
+
+# A directory that was there before and had something in it is not marked.
+make_cache() {
+	[ -z "$(ls -A "$cache" 2>/dev/null)" ] || return 0
+	mkdir -p "$cache" && echo "$cache_tag" >"$cache/CACHEDIR.TAG"
+}
+
+remove_cache() {
+	[ -e "$cache" ] || return 0
+	[ "$(cat "$cache/CACHEDIR.TAG" 2>/dev/null)" = "$cache_tag" ] ||
+		die "$cache was not made by these scripts: remove it by hand"
+	rm -rf "$cache"
+}
+
 # Trees made from somebody's own source are kept apart from those of ours.
 if [ -n "${LINUX_SRC:-}" ]; then
 	trees=$cache/trees-$(readlink -f "$LINUX_SRC" | sha256sum | cut -c1-12)
