@@ -121,6 +121,55 @@ impl<'a> Note<'a> {
     pub(crate) fn bytes(self) -> &'a [u8] {
         self.0
     }
+
+    /// Copies the message to `to`.
+    ///
+    /// Messages are so short that this takes less than to call `memcpy()`: one of up to two words
+    /// is its first and its last, which may overlap; one of up to four is its first two and its
+    /// last two, and so on.
+    ///
+    /// # Safety
+    ///
+    /// `to` is valid for writes of as many bytes as the message has, and they do not overlap it.
+    #[inline(always)]
+    pub(crate) unsafe fn copy_to(self, to: *mut u8) {
+        const WORD: usize = size_of::<u64>();
+        const BLOCK: usize = 4 * WORD;
+        // By the invariants of `Note`, there is a word, and no more than four blocks.
+        const _: () = assert!(WORD <= MIN_LEN && MAX_LEN <= 4 * BLOCK);
+
+        let (from, length) = (self.0.as_ptr(), self.0.len());
+        // SAFETY: All words lie within the message: each block that is counted from its front or
+        // back is copied only if the message is longer than it takes.  So `to` is valid for them
+        // by the caller's promise.
+        unsafe {
+            let copy = |offset: usize| {
+                let word = from.add(offset).cast::<u64>().read_unaligned();
+                to.add(offset).cast::<u64>().write_unaligned(word);
+            };
+            let copy_block = |offset: usize| {
+                for word in 0..BLOCK / WORD {
+                    copy(offset.wrapping_add(word * WORD));
+                }
+            };
+            copy(0);
+            copy(length.wrapping_sub(WORD));
+            if length > 2 * WORD {
+                copy(WORD);
+                copy(length.wrapping_sub(2 * WORD));
+            }
+            if length > BLOCK {
+                copy(2 * WORD);
+                copy(3 * WORD);
+                copy(length.wrapping_sub(3 * WORD));
+                copy(length.wrapping_sub(BLOCK));
+            }
+            if length > 2 * BLOCK {
+                copy_block(BLOCK);
+                copy_block(length.wrapping_sub(2 * BLOCK));
+            }
+        }
+    }
 }
 
 /// What can be posted.

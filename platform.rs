@@ -18,7 +18,7 @@ pub(crate) use kernel::{
     },
 };
 
-use crate::note::{Note, MIN_LEN};
+use crate::note::Note;
 
 /// Puts `value` where it can be shared.  The memory is charged to the caller's memory cgroup.
 pub(crate) fn share<T>(value: T) -> Result<Arc<T>, AllocError> {
@@ -106,49 +106,13 @@ impl<T: Copy> Memory<T> {
 impl Memory<u8> {
     /// Writes a message from the index `at` on.
     ///
-    /// Messages are so short that this takes less than to call `memcpy()`: one of up to two words
-    /// is its first and its last, which may overlap; one of up to four is its first two and its
-    /// last two, and so on.
-    ///
     /// # Safety
     ///
     /// As for [`Memory::write`].
     #[inline(always)]
     pub(crate) unsafe fn write_note(&self, at: usize, note: Note<'_>) {
-        const WORD: usize = size_of::<u64>();
-        const BLOCK: usize = 4 * WORD;
-        // By the invariants of `Note`, there is a word.
-        const _: () = assert!(WORD <= MIN_LEN);
-
-        let (from, length) = (note.bytes().as_ptr(), note.bytes().len());
-        // SAFETY: All words are within the message and, by the caller's promise, in bounds.
-        unsafe {
-            let to = self.start.add(at);
-            let copy = |offset: usize| {
-                let word = from.add(offset).cast::<u64>().read_unaligned();
-                to.add(offset).cast::<u64>().write_unaligned(word);
-            };
-            let copy_block = |offset: usize| {
-                for word in 0..BLOCK / WORD {
-                    copy(offset.wrapping_add(word * WORD));
-                }
-            };
-            copy(0);
-            copy(length.wrapping_sub(WORD));
-            if length > 2 * WORD {
-                copy(WORD);
-                copy(length.wrapping_sub(2 * WORD));
-            }
-            if length > BLOCK {
-                copy(2 * WORD);
-                copy(3 * WORD);
-                copy(length.wrapping_sub(3 * WORD));
-                copy(length.wrapping_sub(BLOCK));
-            }
-            if length > 2 * BLOCK {
-                copy_block(BLOCK);
-                copy_block(length.wrapping_sub(2 * BLOCK));
-            }
-        }
+        // SAFETY: The memory from `at` to the end of the message is valid by the invariants and the
+        // caller's promise.  It does not overlap the message, which is borrowed.
+        unsafe { note.copy_to(self.start.add(at)) };
     }
 }

@@ -20,6 +20,8 @@ mod filter_model;
 mod filter_properties;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+#[cfg(all(test, not(loom)))]
+mod note_properties;
 #[cfg(all(test, loom))]
 mod ring_loom;
 #[cfg(all(any(test, fuzzing), not(loom)))]

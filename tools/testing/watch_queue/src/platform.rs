@@ -139,19 +139,10 @@ impl<T: Word> Atomic<T> {
 }
 
 /// Memory as the kernel's is, which also knows what has been written.
-impl Memory<u8> {
-    /// # Safety
-    ///
-    /// As for the kernel's, which see.
-    pub(crate) unsafe fn write_note(&self, at: usize, note: crate::note::Note<'_>) {
-        // SAFETY: By the caller's promise.
-        unsafe { self.write(at, note.bytes()) };
-    }
-}
-
 #[cfg(not(loom))]
 mod memory {
     use super::OutOfMemory;
+    use crate::note::Note;
     use std::{
         cell::UnsafeCell,
         mem::MaybeUninit,
@@ -216,12 +207,29 @@ mod memory {
             unsafe { std::slice::from_raw_parts(self.cells[at..].as_ptr().cast(), len) }
         }
     }
+
+    impl Memory<u8> {
+        /// # Safety
+        ///
+        /// As for the kernel's, which see.
+        pub(crate) unsafe fn write_note(&self, at: usize, note: Note<'_>) {
+            let behind = at + note.bytes().len();
+            let to = UnsafeCell::raw_get(self.cells[at..behind].as_ptr());
+            // SAFETY: The slice has the length of the message.  For the rest, by the caller's
+            // promise.
+            unsafe { note.copy_to(to.cast()) };
+            for written in &self.written[at..behind] {
+                written.store(true, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 /// Memory of which loom knows who accesses what, and when.
 #[cfg(loom)]
 mod memory {
     use super::OutOfMemory;
+    use crate::note::{Note, MAX_LEN};
     use loom::cell::UnsafeCell;
 
     /// Memory for a fixed number of `T`, none of which is initialised at first.
@@ -274,6 +282,19 @@ mod memory {
             // SAFETY: By the caller's promise.
             let copy: Vec<T> = (at..at + len).map(|at| unsafe { self.read(at) }).collect();
             copy.leak()
+        }
+    }
+
+    impl Memory<u8> {
+        /// # Safety
+        ///
+        /// As for the kernel's, which see.
+        pub(crate) unsafe fn write_note(&self, at: usize, note: Note<'_>) {
+            let mut bytes = [0; MAX_LEN];
+            // SAFETY: No message is longer than that.
+            unsafe { note.copy_to(bytes.as_mut_ptr()) };
+            // SAFETY: By the caller's promise.
+            unsafe { self.write(at, &bytes[..note.bytes().len()]) };
         }
     }
 }
