@@ -59,8 +59,8 @@ pub(crate) struct Span(u64);
 impl Span {
     /// `notes` messages that have `bytes` bytes together.
     #[inline]
-    fn of(notes: u32, bytes: usize) -> Self {
-        Self(u64::from(notes) << 32 | bytes as u64)
+    const fn of(notes: u32, bytes: usize) -> Self {
+        Self((notes as u64) << 32 | bytes as u64)
     }
 
     /// The size of the messages.  It fits if there are no more of them than a ring can have.
@@ -86,10 +86,14 @@ impl Span {
 ///
 /// It wraps around, and there is a carry from bytes to messages.  That is of no consequence: places
 /// are compared and subtracted only, and the difference of two sums is what lies between them.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Place(u64);
 
 impl Place {
+    /// Where a stream starts: so close to where places wrap around that it happens in every test
+    /// and on every machine, as with jiffies.
+    const START: Self = Self(0_u64.wrapping_sub(Span::of(3, 512).0));
+
     /// How far it is from `start`, which is not behind it.
     #[inline]
     fn since(self, start: Self) -> Span {
@@ -112,6 +116,10 @@ impl Place {
         (self.0.wrapping_sub(limit.0) as i64) < 0
     }
 }
+
+/// Where the number of sealed losses starts: close to where it wraps around, like
+/// [`Place::START`].
+const SEALED_AT_START: u32 = u32::MAX - 1;
 
 /// The message was not accepted, it has been counted as lost.
 #[derive(Debug, PartialEq, Eq)]
@@ -171,8 +179,8 @@ impl Ring {
 /// * `end` is where the written part ends, as last published in `ring.written`, and `offset` is
 ///   where in `ring.bytes` that is.
 /// * `loss_slot` is where in `ring.losses` the next loss goes.
-/// * `sealed` is the number of losses that have been sealed, and `delivered` that of those of them
-///   that have been delivered.
+/// * `sealed` is [`SEALED_AT_START`] and the number of losses that have been sealed, and
+///   `delivered` that and the number of those of them that have been delivered.
 /// * `read` is the place up to which messages have been consumed.  At most `capacity` of them lie
 ///   between that and the end of the written part.
 /// * `limit` is `capacity` messages behind `read`, or not behind the end while `lost` is not 0.
@@ -209,8 +217,8 @@ pub(crate) struct Totals {
 ///
 /// * `read` is the place up to which messages have been consumed, and `offset` is where in
 ///   `ring.bytes` that is.
-/// * `delivered` is the number of sealed losses that have been delivered, and `loss_slot` is where
-///   in `ring.losses` the next one is.
+/// * `delivered` is [`SEALED_AT_START`] and the number of sealed losses that have been delivered,
+///   and `loss_slot` is where in `ring.losses` the next one is.
 pub(crate) struct Reader {
     ring: Arc<Ring>,
     read: Place,
@@ -238,21 +246,21 @@ pub(crate) fn split(capacity: u32) -> Result<(Poster, Reader), OutOfMemory> {
     let ring = share(Ring {
         bytes: Memory::new(capacity as usize * NOTE_SIZE)?,
         losses: Memory::new(capacity as usize)?,
-        written: Atomic::new(0),
-        sealed: Atomic::new(0),
+        written: Atomic::new(Place::START.0),
+        sealed: Atomic::new(SEALED_AT_START),
     })?;
     // INVARIANT: Nobody else has seen `ring`.
     let reader = Reader {
         ring: ring.clone(),
-        read: Place::default(),
+        read: Place::START,
         offset: 0,
         loss_slot: 0,
-        delivered: 0,
+        delivered: SEALED_AT_START,
     };
     let poster = Poster {
         ring: Some(ring),
         capacity,
-        limit: Place::default().after(Span::of(capacity, 0)),
+        limit: Place::START.after(Span::of(capacity, 0)),
         ..Poster::unsized_yet()
     };
     Ok((poster, reader))
@@ -264,13 +272,13 @@ impl Poster {
         Self {
             ring: None,
             capacity: 0,
-            limit: Place(0),
-            read: Place(0),
-            end: Place(0),
+            limit: Place::START,
+            read: Place::START,
+            end: Place::START,
             offset: 0,
             loss_slot: 0,
-            sealed: 0,
-            delivered: 0,
+            sealed: SEALED_AT_START,
+            delivered: SEALED_AT_START,
             lost: 0,
             consumed: 0,
             lost_before: 0,
@@ -403,6 +411,19 @@ impl Poster {
     #[inline]
     pub(crate) fn lost(&self) -> u32 {
         self.lost
+    }
+
+    /// Puts the number of messages lost since the last one was accepted to `lost`, which takes
+    /// hours to get to one by one.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn pretend_lost(&mut self, lost: u32) {
+        (self.lost, self.limit) = (lost, self.end);
+    }
+
+    /// Returns the two halves of the place where the written part ends, which wrap around.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn end(&self) -> (u32, u32) {
+        ((self.end.0 >> 32) as u32, self.end.0 as u32)
     }
 
     /// Takes over what was lost before there was a ring.

@@ -14,11 +14,13 @@ mod ring;
 
 mod platform;
 
+#[cfg(all(test, not(loom)))]
+mod corpus;
 #[cfg(all(any(test, fuzzing), not(loom)))]
 mod filter_model;
 #[cfg(all(test, not(loom)))]
 mod filter_properties;
-#[cfg(fuzzing)]
+#[cfg(all(any(test, fuzzing), not(loom)))]
 pub mod fuzzing;
 #[cfg(all(test, not(loom)))]
 mod note_properties;

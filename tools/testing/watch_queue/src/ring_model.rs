@@ -5,7 +5,7 @@
 use crate::{
     note::{Header, Note, MIN_LEN},
     overflow::Overflow,
-    ring::{split, Next, Poster, Reader},
+    ring::{split, Next, Poster, Reader, Totals},
 };
 use std::collections::VecDeque;
 
@@ -31,19 +31,23 @@ enum Item {
 pub(crate) struct Model {
     capacity: usize,
     items: VecDeque<Item>,
+    accepted: u64,
+    lost: u64,
 }
 
 impl Model {
+    fn messages(&self) -> usize {
+        let is_message = |item: &&Item| matches!(item, Item::Message(_));
+        self.items.iter().filter(is_message).count()
+    }
+
     fn post(&mut self, bytes: Vec<u8>) -> bool {
-        let messages = self
-            .items
-            .iter()
-            .filter(|item| matches!(item, Item::Message(_)))
-            .count();
-        if messages < self.capacity {
+        if self.messages() < self.capacity {
             self.items.push_back(Item::Message(bytes));
+            self.accepted += 1;
             return true;
         }
+        self.lost += 1;
         match self.items.back_mut() {
             Some(Item::Loss(lost)) => *lost += 1,
             _ => self.items.push_back(Item::Loss(1)),
@@ -63,6 +67,8 @@ pub(crate) enum Step {
     Fault(usize, usize),
     /// More is posted while a reader is being told of a loss.
     ReadLossWhilePosting(u32),
+    /// Read a loss, of which at most so many fit into the record.
+    ReadPartOfLoss(u32),
 }
 
 struct Ring {
@@ -104,7 +110,9 @@ impl Ring {
                     assert_eq!(message, wanted);
                     rest = behind;
                 }
-                self.reader.consume(&mut self.poster, span);
+                let was_full = self.poster.is_full();
+                let made_room = self.reader.consume(&mut self.poster, span);
+                assert_eq!(made_room, was_full);
             }
             Next::Loss(lost) => {
                 assert_eq!(model.items.pop_front(), Some(Item::Loss(lost)));
@@ -122,6 +130,23 @@ impl Ring {
                 }
             },
         }
+    }
+
+    /// Has a record of a loss say `most` at most.
+    fn read_part_of_loss(&mut self, model: &mut Model, most: u32) {
+        self.poster.settle(&self.overflow);
+        let lost = match self.reader.next(0) {
+            Next::Loss(lost) => lost,
+            Next::Nothing => self.poster.pending_loss(),
+            _ => return,
+        };
+        let part = lost.min(most);
+        match model.items.front_mut() {
+            Some(Item::Loss(there)) if *there > part => *there -= part,
+            Some(Item::Loss(_)) => drop(model.items.pop_front()),
+            _ => assert_eq!(lost, 0),
+        }
+        self.reader.deliver_loss(&mut self.poster, part);
     }
 
     /// Has `posts` posts come between a reader's finding a loss and its delivery.
@@ -149,12 +174,23 @@ impl Ring {
     }
 }
 
+/// How often what counts in a ring has wrapped around.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Wraps {
+    /// The number of messages in a place.
+    pub(crate) messages: u32,
+    /// The number of bytes in a place.
+    pub(crate) bytes: u32,
+}
+
 /// Does `steps` with a ring for `capacity` messages, and sees that it is like the model.
-pub(crate) fn check(capacity: u32, steps: &[Step]) {
+pub(crate) fn check(capacity: u32, steps: &[Step]) -> Wraps {
     let (poster, reader) = split(capacity).unwrap();
     let mut model = Model {
         capacity: capacity as usize,
         items: VecDeque::new(),
+        accepted: 0,
+        lost: 0,
     };
     let mut ring = Ring {
         poster,
@@ -162,12 +198,15 @@ pub(crate) fn check(capacity: u32, steps: &[Step]) {
         reader,
         number: 0,
     };
+    let mut wraps = Wraps::default();
     for step in steps {
+        let end = ring.poster.end();
         match *step {
             Step::Post(length) => ring.post(&mut model, length),
             Step::Read(room) => ring.read(&mut model, room, usize::MAX),
             Step::Fault(room, copied) => ring.read(&mut model, room, copied),
             Step::ReadLossWhilePosting(posts) => ring.read_loss_while_posting(&mut model, posts),
+            Step::ReadPartOfLoss(most) => ring.read_part_of_loss(&mut model, most),
         }
         let pending: usize = model
             .items
@@ -177,11 +216,29 @@ pub(crate) fn check(capacity: u32, steps: &[Step]) {
                 Item::Loss(_) => MIN_LEN,
             })
             .sum();
+        ring.poster.settle(&ring.overflow);
         assert_eq!(ring.poster.pending_bytes(), pending);
         assert_eq!(ring.poster.is_readable(), pending != 0);
+        let messages = model.messages();
+        assert_eq!(ring.poster.queued() as usize, messages);
+        assert_eq!(ring.poster.is_full(), messages == model.capacity);
+        let behind = match model.items.back() {
+            Some(Item::Loss(lost)) => *lost,
+            _ => 0,
+        };
+        assert_eq!(ring.poster.lost(), behind);
+        let totals = Totals {
+            accepted: model.accepted,
+            lost: model.lost,
+        };
+        assert_eq!(ring.poster.totals(), totals);
+        let now = ring.poster.end();
+        wraps.messages += u32::from(now.0 < end.0);
+        wraps.bytes += u32::from(now.1 < end.1);
     }
     while !model.items.is_empty() {
         ring.read(&mut model, 100_000, usize::MAX);
     }
     assert!(!ring.poster.is_readable());
+    wraps
 }

@@ -16,6 +16,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => prop_oneof![Just(0), 1..300_usize, Just(100_000)].prop_map(Step::Read),
         1 => (0..2000_usize, 0..2000_usize).prop_map(|(room, copied)| Step::Fault(room, copied)),
         1 => (0..3_u32).prop_map(Step::ReadLossWhilePosting),
+        1 => (1..4_u32).prop_map(Step::ReadPartOfLoss),
     ]
 }
 
@@ -81,9 +82,23 @@ fn halves_of_different_rings_have_nothing_to_do_with_each_other() {
 }
 
 #[test]
-fn positions_wrap_around() {
-    // Far enough for the count of messages to pass 2^16, and for a small ring to wrap often.
-    let steps: Vec<_> = (0..100_000)
+fn places_wrap_around_at_every_remainder_of_bytes() {
+    for length in MIN_LEN..=MAX_LEN {
+        let steps: Vec<_> = (0..200)
+            .flat_map(|round| {
+                let post = Step::Post(length);
+                let read = Step::Read(if round % 3 == 0 { 0 } else { 1000 });
+                [post, read]
+            })
+            .collect();
+        let wraps = check(3, &steps);
+        assert_eq!((wraps.messages, wraps.bytes), (1, 1), "{length} bytes each");
+    }
+}
+
+#[test]
+fn a_ring_goes_round_many_times() {
+    let steps: Vec<_> = (0..20_000)
         .flat_map(|round| {
             let post = Step::Post(MIN_LEN + round % (MAX_LEN - MIN_LEN + 1));
             let read = Step::Read(if round % 3 == 0 { 0 } else { 1000 });
@@ -91,4 +106,69 @@ fn positions_wrap_around() {
         })
         .collect();
     check(3, &steps);
+}
+
+#[test]
+fn the_number_of_lost_messages_saturates_wherever_it_grows() {
+    let bytes = message(MIN_LEN, 1);
+    let note = Note::new(&bytes).unwrap();
+    let overflow = Overflow::new();
+
+    // One by one, without a ring.
+    let mut before = Poster::unsized_yet();
+    before.pretend_lost(u32::MAX - 1);
+    for _ in 0..3 {
+        assert!(before.post(note, &overflow).is_err());
+        assert_eq!(before.lost(), u32::MAX);
+    }
+
+    // By what a ring inherits.
+    let (mut poster, _reader) = split(1).unwrap();
+    poster.pretend_lost(7);
+    poster.inherit(&before);
+    assert_eq!(poster.lost(), u32::MAX);
+
+    // By what was counted without the lock.
+    let (mut poster, _reader) = split(1).unwrap();
+    poster.post(note, &overflow).unwrap();
+    poster.post(note, &overflow).unwrap_err();
+    assert!(overflow.count());
+    assert!(overflow.count());
+    poster.pretend_lost(u32::MAX - 1);
+    poster.settle(&overflow);
+    assert_eq!(poster.lost(), u32::MAX);
+}
+
+#[test]
+fn what_a_record_does_not_hold_of_a_sealed_loss_stays() {
+    let (mut poster, mut reader) = split(1).unwrap();
+    let overflow = Overflow::new();
+    let bytes = message(MIN_LEN, 1);
+    let note = Note::new(&bytes).unwrap();
+    poster.pretend_lost(100_000);
+    poster.post(note, &overflow).unwrap();
+    assert_eq!(reader.next(100), Next::Loss(100_000));
+    reader.deliver_loss(&mut poster, 65_535);
+    assert_eq!(poster.pending_bytes(), 2 * MIN_LEN);
+    assert_eq!(reader.next(100), Next::Loss(34_465));
+    reader.deliver_loss(&mut poster, 34_465);
+    assert_eq!(poster.pending_bytes(), MIN_LEN);
+    assert!(matches!(reader.next(100), Next::Notes(_)));
+}
+
+#[test]
+fn losses_that_take_no_lock_are_counted_to_the_last() {
+    let overflow = Overflow::new();
+    assert!(!overflow.count());
+    assert_eq!(overflow.end(), 0);
+    overflow.begin();
+    assert_eq!(overflow.end(), 0);
+    assert!(!overflow.count());
+    overflow.begin();
+    let counted = (0..10).filter(|_| overflow.count()).count();
+    // There is an end to it, and whoever gets there has to take the lock.
+    assert_eq!(counted, 2);
+    assert_eq!(overflow.end(), 2);
+    assert_eq!(overflow.end(), 0);
+    assert!(!overflow.count());
 }
