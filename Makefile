@@ -27,6 +27,7 @@ help:
 	@echo 'make bench                  measure what it costs against the C implementation'
 	@echo 'make bench-sources          measure what the sources cost, against having none'
 	@echo 'make fuzz                   fuzz filters and the ring for a minute'
+	@echo 'make mutants                change the code that needs no kernel, and see that a test fails each time'
 	@echo 'make check                  formatting, lints, checkpatch, documentation'
 	@echo 'make patches [DIR=DIR]      write the project as a series of patches for Linux'
 	@echo 'make test-patches           apply that, and build after each patch'
@@ -115,6 +116,10 @@ bench-sources:
 PHONY += fuzz
 fuzz:
 	@scripts/fuzz
+
+PHONY += mutants
+mutants:
+	@scripts/mutants
 
 PHONY += check
 check:
