@@ -57,7 +57,7 @@ impl Model {
 }
 
 /// One thing to do with a ring.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
     /// Post a message of so many bytes.
     Post(usize),
