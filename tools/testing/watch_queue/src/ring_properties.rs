@@ -171,3 +171,18 @@ fn losses_that_take_no_lock_are_counted_to_the_last() {
     assert_eq!(overflow.end(), 0);
     assert!(!overflow.count());
 }
+
+#[test]
+fn spans_add_up_in_messages_and_in_bytes() {
+    let (mut poster, reader) = split(2).unwrap();
+    for length in [MIN_LEN, MAX_LEN] {
+        let bytes = message(length, 1);
+        let note = Note::new(&bytes).unwrap();
+        poster.post(note, &Overflow::new()).unwrap();
+    }
+    let (Next::Notes(one), Next::Notes(two)) = (reader.next(MIN_LEN), reader.next(1000)) else {
+        panic!("no messages");
+    };
+    let both = one.and(two);
+    assert_eq!((both.notes(), both.bytes()), (3, 2 * MIN_LEN + MAX_LEN));
+}
