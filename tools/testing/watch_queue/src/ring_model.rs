@@ -222,6 +222,7 @@ pub(crate) fn check(capacity: u32, steps: &[Step]) -> Wraps {
         let messages = model.messages();
         assert_eq!(ring.poster.queued() as usize, messages);
         assert_eq!(ring.poster.is_full(), messages == model.capacity);
+        assert_eq!(ring.poster.capacity(), capacity);
         let behind = match model.items.back() {
             Some(Item::Loss(lost)) => *lost,
             _ => 0,
