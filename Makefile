@@ -5,8 +5,8 @@
 
 VARIANT ?= rust
 
-ifneq ($(filter-out rust c debug um sources,$(VARIANT)),)
-$(error There is no VARIANT '$(VARIANT)'; there are: rust c debug um sources)
+ifneq ($(filter-out rust called c debug um sources,$(VARIANT)),)
+$(error There is no VARIANT '$(VARIANT)'; there are: rust called c debug um sources)
 endif
 
 lib = bash -c '. scripts/lib.sh && "$$@"' lib
@@ -41,8 +41,9 @@ help:
 	@echo 'make ledger                 have the tests do from now on what they did last; see git diff'
 	@echo 'make clean                  remove all that was built and fetched'
 	@echo
-	@echo 'All of them take VARIANT=rust (default), c, which is mainline as it is, debug, um or sources,'
-	@echo 'and LINUX_SRC=DIR to start from a Linux tree of yours.'
+	@echo 'All of them take VARIANT=rust (default), called, whose helpers are not inlined into Rust,'
+	@echo 'c, which is mainline as it is, debug, um or sources, and LINUX_SRC=DIR to start from a'
+	@echo 'Linux tree of yours.'
 
 export LINUX_SRC
 
