@@ -317,18 +317,6 @@ static const struct operation operations[] = {
 	{ "pipe", 65536, pipe_batch },
 };
 
-static int is_wanted(const struct operation *op, int nr, char **names)
-{
-	char name[32];
-	int i;
-
-	snprintf(name, sizeof(name), "%s-%d", op->name, op->parameter);
-	for (i = 0; i < nr; i++)
-		if (!strcmp(name, names[i]))
-			return 1;
-	return !nr;
-}
-
 int main(int argc, char **argv)
 {
 	size_t i;

@@ -116,8 +116,21 @@ static inline void measure(const struct operation *op)
 	for (i = 0; i < BATCHES; i++)
 		each[i] = op->batch(op->parameter);
 	sort(each, BATCHES);
-	printf("%s %d\t%.1f\t%.1f\n", op->name, op->parameter, each[0],
+	printf("%s %d\t%.3f\t%.3f\n", op->name, op->parameter, each[0],
 	       each[BATCHES / 2]);
+}
+
+/* Whether an operation is one of those named, or none is named */
+static inline int is_wanted(const struct operation *op, int nr, char **names)
+{
+	char name[32];
+	int i;
+
+	snprintf(name, sizeof(name), "%s-%d", op->name, op->parameter);
+	for (i = 0; i < nr; i++)
+		if (!strcmp(name, names[i]))
+			return 1;
+	return !nr;
 }
 
 #endif /* WATCH_QUEUE_BENCH_H */

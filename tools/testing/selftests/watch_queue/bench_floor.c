@@ -3,6 +3,8 @@
  * What a notification queue is measured against: the least that posting and
  * reading can cost, the kernel's record kfifo, and what is used instead of a
  * queue: relay, netlink and BPF's ring buffer; see bench.h for what is printed.
+ *
+ * usage: bench_floor [NAME...]: only these operations
  */
 
 #include "bench.h"
@@ -371,13 +373,14 @@ static void open_alternatives(void)
 		die("netlink");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	size_t i;
 
 	device = open_device("/dev/watch_floor");
 	for (i = 0; i < ARRAY_SIZE(floors); i++)
-		measure(&floors[i]);
+		if (is_wanted(&floors[i], argc - 1, argv + 1))
+			measure(&floors[i]);
 
 	/* The kernel may have been built without them. */
 	instead = open("/dev/watch_instead", O_RDWR);
@@ -385,6 +388,7 @@ int main(void)
 		return 0;
 	open_alternatives();
 	for (i = 0; i < ARRAY_SIZE(alternatives); i++)
-		measure(&alternatives[i]);
+		if (is_wanted(&alternatives[i], argc - 1, argv + 1))
+			measure(&alternatives[i]);
 	return 0;
 }
