@@ -25,6 +25,7 @@ help:
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
 	@echo 'make test-sources           run the tests of the sources: mounts, file systems, disks, devices'
 	@echo 'make bench                  measure what it costs against the C implementation'
+	@echo 'make record-speed           record the instructions that make test compares with'
 	@echo 'make bench-sources          measure what the sources cost, against having none'
 	@echo 'make fuzz                   fuzz filters and the ring for a minute'
 	@echo 'make mutants                change the code that needs no kernel, and see that a test fails each time'
@@ -109,6 +110,10 @@ test-sources:
 PHONY += bench
 bench:
 	@scripts/bench
+
+PHONY += record-speed
+record-speed:
+	@scripts/count-instructions --record
 
 PHONY += bench-sources
 bench-sources:
