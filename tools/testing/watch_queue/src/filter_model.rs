@@ -24,6 +24,20 @@ pub(crate) fn check(rules: &[Rule], headers: &[Header]) {
     for header in headers {
         let wanted = rules.iter().any(|rule| matches(rule, header));
         assert_eq!(filter.accepts(*header), wanted);
+        if header.kind >> 24 != 0 {
+            // No message has such a type.
+            continue;
+        }
+        // The first look compares one byte of the type.
+        let [b0, b1, b2, b3, ..] = header.to_bytes();
+        let has_candidate = rules.iter().any(|rule| {
+            let (word, bit) = (header.subtype / 32, header.subtype % 32);
+            rule.kind >> 24 == 0
+                && rule.kind as u8 == header.kind as u8
+                && rule.subtypes[usize::from(word)] & (1 << bit) != 0
+        });
+        let first_word = u32::from_ne_bytes([b0, b1, b2, b3]);
+        assert_eq!(filter.rejects_all_of(first_word), !has_candidate);
     }
     // and those that are made to match
     for rule in rules.iter().filter(|rule| rule.kind >> 24 == 0) {
