@@ -267,9 +267,20 @@ TEST_F(queue, sigio_tells_the_write_end_of_room)
 	EXPECT_EQ(POLLOUT | POLLWRNORM | POLLWRBAND, info.si_band);
 	EXPECT_EQ(self->q.wr, info.si_fd);
 	EXPECT_EQ(-1, sigtimedwait(&set, &info, &no_time));
-	/* A read that returns nothing makes no room. */
+}
+
+TEST_F(queue, beyond_mainline_sigio_is_not_sent_for_a_read_of_nothing)
+{
+	struct timespec no_time = { 0 };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGIO);
+	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &set, NULL));
+	ASSERT_EQ(0, fcntl(self->q.wr, F_SETOWN, getpid()));
+	ASSERT_EQ(0, fcntl(self->q.wr, F_SETFL, O_ASYNC | O_NONBLOCK));
 	EXPECT_FAILS(EAGAIN, read(self->q.rd, self->buffer, 4096));
-	EXPECT_EQ(-1, sigtimedwait(&set, &info, &no_time));
+	EXPECT_EQ(-1, sigtimedwait(&set, NULL, &no_time));
 }
 
 TEST_HARNESS_MAIN
