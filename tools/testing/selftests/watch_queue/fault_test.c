@@ -5,6 +5,7 @@
  * kmemleak to find.)
  */
 
+#include "hold.h"
 #include "source.h"
 
 #include <signal.h>
@@ -49,7 +50,8 @@ static int disarm(void)
  * Do `call` with the first allocation failing, then with the second, and so on
  * until there are no more.  Where it fails, `after` has to hold.  Some
  * allocations are made again in another way when they fail, so a call in which
- * one failed may succeed; then `undo` makes it undone.
+ * one failed may succeed; then `undo` makes it undone.  At least one failure has
+ * to be injected and reported.
  */
 #define FAIL_EACH(call, error, after, undo)				\
 	do {								\
@@ -72,6 +74,7 @@ static int disarm(void)
 			ASSERT_GT(1000, nth);				\
 		}							\
 		EXPECT_NE(-1, result);					\
+		EXPECT_LT(0, failures);					\
 		TH_LOG("%d allocations, %d failures", nth - 1, failures); \
 	} while (0)
 
@@ -283,18 +286,34 @@ TEST_F(fault, asking_for_sigio_of_both_ends)
 
 TEST_F(fault, posting_and_reading_allocate_nothing)
 {
-	int i;
+	int i, hold = open_hold();
+	struct queue q;
 
+	/* The other source allocates what it needs for a post. */
+	if (hold == -1)
+		SKIP(return, "no /dev/watch_hold: load watch_hold.ko");
 	ASSERT_EQ(0, set_size(&self->q, 32));
-	ASSERT_EQ(0, attach(self->source, self->q.rd, ID, TAG));
+	ASSERT_EQ(0, hold_attach(hold, self->q.rd, ID, TAG));
 	/* Faulting the buffer in is not the queue's doing. */
 	memset(self->buffer, 1, sizeof(self->buffer));
 	for (i = 0; i < 20; i++) {
-		ASSERT_EQ(0, post_some(self->source, 5, 0, 100, 3));
 		arm(1);
-		EXPECT_EQ(300, read(self->q.rd, self->buffer, 4096));
+		EXPECT_EQ(0, hold_post(hold, ID));
+		EXPECT_EQ(0, hold_post(hold, ID));
+		EXPECT_EQ(2 * HEADER, read(self->q.rd, self->buffer, 4096));
 		EXPECT_FALSE(disarm());
 	}
+	/* More than there is room for */
+	arm(1);
+	for (i = 0; i < 40; i++)
+		EXPECT_EQ(0, hold_post(hold, ID));
+	EXPECT_EQ(33 * HEADER, read(self->q.rd, self->buffer, 4096));
+	EXPECT_FALSE(disarm());
+	/* Faults are injected: a call that allocates fails. */
+	arm(1);
+	EXPECT_EQ(-1, open_queue(&q, 0));
+	EXPECT_TRUE(disarm());
+	close(hold);
 }
 
 TEST_HARNESS_MAIN

@@ -34,6 +34,12 @@ static inline char *fdinfo_nth(int fd, const char *key, int nth)
 	return value;
 }
 
+/* The same, to be compared with what it should be */
+static inline const char *fdinfo_line(int fd, const char *key, int nth)
+{
+	return fdinfo_nth(fd, key, nth) ?: "no such line";
+}
+
 static inline long fdinfo_number(int fd, const char *key)
 {
 	const char *value = fdinfo_nth(fd, key, 0);

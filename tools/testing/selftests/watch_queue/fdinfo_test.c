@@ -3,6 +3,7 @@
 
 #include "source_fixture.h"
 #include "fdinfo.h"
+#include "hold.h"
 
 struct counts {
 	long size;
@@ -95,11 +96,11 @@ TEST_F(source, beyond_mainline_fdinfo_shows_filters)
 	memset(f.rules[2].subtype_filter, 0xff, sizeof(f.rules[2].subtype_filter));
 	ASSERT_EQ(0, ioctl(self->q.rd, IOC_WATCH_QUEUE_SET_FILTER, &f));
 	EXPECT_STREQ("type=0x000001 subtypes=0-3,7 info=0x00000000/0x00000000",
-		     fdinfo_nth(self->q.rd, "filter", 0));
+		     fdinfo_line(self->q.rd, "filter", 0));
 	EXPECT_STREQ("type=0xabcdef subtypes=31-32,255 info=0x00010000/0x00ff0000",
-		     fdinfo_nth(self->q.rd, "filter", 1));
+		     fdinfo_line(self->q.rd, "filter", 1));
 	EXPECT_STREQ("type=0x000000 subtypes=0-255 info=0x00000000/0x00000000",
-		     fdinfo_nth(self->q.rd, "filter", 2));
+		     fdinfo_line(self->q.rd, "filter", 2));
 	EXPECT_EQ(NULL, fdinfo_nth(self->q.rd, "filter", 3));
 
 	ASSERT_EQ(0, post_some(self->fd, 1, 4, 16, 5));
@@ -113,13 +114,14 @@ TEST_F(source, beyond_mainline_fdinfo_shows_filters)
 
 TEST_F(source, beyond_mainline_fdinfo_shows_watches)
 {
-	char *line, expected[64];
+	char expected[64];
+	const char *line;
 	unsigned long seen = 0;
 	key_serial_t ring;
 	int i;
 
-	line = fdinfo_nth(self->q.rd, "watch", 0);
-	EXPECT_STREQ("source=watch_source id=0x4d tag=0x5a", line);
+	EXPECT_STREQ("source=watch_source id=0x4d tag=0x5a",
+		     fdinfo_line(self->q.rd, "watch", 0));
 	EXPECT_EQ(NULL, fdinfo_nth(self->q.rd, "watch", 1));
 
 	ASSERT_EQ(0, detach(self->fd, self->q.rd, ID));
@@ -128,7 +130,7 @@ TEST_F(source, beyond_mainline_fdinfo_shows_watches)
 	ring = new_ring();
 	ASSERT_EQ(0, keyctl_watch_key(ring, self->q.rd, 0x17));
 	snprintf(expected, sizeof(expected), "source=keyctl id=0x%x tag=0x17", ring);
-	EXPECT_STREQ(expected, fdinfo_nth(self->q.rd, "watch", 0));
+	EXPECT_STREQ(expected, fdinfo_line(self->q.rd, "watch", 0));
 	ASSERT_EQ(0, keyctl_watch_key(ring, self->q.rd, -1));
 	EXPECT_EQ(NULL, fdinfo_nth(self->q.rd, "watch", 0));
 
@@ -149,6 +151,20 @@ TEST_F(source, beyond_mainline_fdinfo_shows_watches)
 	}
 	EXPECT_EQ(199 * 200 / 2, (long)seen);
 	EXPECT_EQ(NULL, fdinfo_nth(self->q.rd, "watch", 200));
+}
+
+TEST_F(source, fdinfo_of_a_source_without_a_name)
+{
+	int hold = open_hold();
+
+	if (hold == -1)
+		SKIP(return, "no /dev/watch_hold: load watch_hold.ko");
+	ASSERT_EQ(0, detach(self->fd, self->q.rd, ID));
+	ASSERT_EQ(0, ioctl(hold, WATCH_HOLD_UNNAME));
+	ASSERT_EQ(0, hold_attach(hold, self->q.rd, ID, TAG));
+	EXPECT_STREQ("source=? id=0x4d tag=0x5a", fdinfo_line(self->q.rd, "watch", 0));
+	close(hold);
+	EXPECT_EQ(NULL, fdinfo_nth(self->q.rd, "watch", 0));
 }
 
 TEST_HARNESS_MAIN

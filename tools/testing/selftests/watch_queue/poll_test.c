@@ -90,6 +90,52 @@ TEST_F(queue, poll_of_the_write_end_waits_for_room)
 	waitpid(pid, NULL, 0);
 }
 
+static int is_asleep(pid_t pid)
+{
+	char path[32], text[256], *state;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "r");
+	if (!file)
+		return 0;
+	state = fgets(text, sizeof(text), file) ? strrchr(text, ')') : NULL;
+	fclose(file);
+	return state && state[1] == ' ' && state[2] == 'S';
+}
+
+static int falls_asleep(pid_t pid)
+{
+	int tries;
+
+	for (tries = 0; tries < 1000 && !is_asleep(pid); tries++)
+		usleep(10000);
+	return is_asleep(pid);
+}
+
+TEST_F(queue, blocked_poll_of_the_write_end_sees_the_readers_leave)
+{
+	struct pollfd p = { .fd = self->q.wr, .events = POLLOUT };
+	int status;
+	pid_t pid;
+
+	/* With room, poll() would not wait. */
+	ASSERT_EQ(0, touch_times(&self->q, 32));
+	pid = fork();
+	ASSERT_NE(-1, pid);
+	if (pid == 0) {
+		close(self->q.rd);
+		/* Without a wake-up it ends after the alarm. */
+		_exit(poll(&p, 1, 20000) != 1 || p.revents != POLLERR);
+	}
+	ASSERT_TRUE(falls_asleep(pid));
+	alarm(10);
+	ASSERT_EQ(0, close(self->q.rd));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	alarm(0);
+	EXPECT_EQ(0, status);
+}
+
 TEST_F(queue, select_tells_of_messages)
 {
 	struct timeval now = { 0 };
@@ -197,6 +243,44 @@ TEST_F(queue, sigio_tells_of_a_message)
 	/* The other end going is news, too. */
 	ASSERT_EQ(0, close(self->q.wr));
 	EXPECT_EQ(SIGIO, sigtimedwait(&set, NULL, &some_time));
+}
+
+TEST_F(queue, sigio_tells_the_write_end_of_room)
+{
+	struct timespec no_time = { 0 }, some_time = { .tv_sec = 5 };
+	siginfo_t info;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMIN);
+	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &set, NULL));
+	ASSERT_EQ(0, fcntl(self->q.wr, F_SETOWN, getpid()));
+	ASSERT_EQ(0, fcntl(self->q.wr, F_SETSIG, SIGRTMIN));
+	ASSERT_EQ(0, fcntl(self->q.wr, F_SETFL, O_ASYNC | O_NONBLOCK));
+	/* Messages are news to the read end only. */
+	ASSERT_EQ(0, touch_times(&self->q, 32));
+	EXPECT_EQ(-1, sigtimedwait(&set, &info, &no_time));
+	ASSERT_EQ(32 * KEY_NOTE, read(self->q.rd, self->buffer, 4096));
+	memset(&info, 0, sizeof(info));
+	EXPECT_EQ(SIGRTMIN, sigtimedwait(&set, &info, &some_time));
+	EXPECT_EQ(POLL_OUT, info.si_code);
+	EXPECT_EQ(POLLOUT | POLLWRNORM | POLLWRBAND, info.si_band);
+	EXPECT_EQ(self->q.wr, info.si_fd);
+	EXPECT_EQ(-1, sigtimedwait(&set, &info, &no_time));
+}
+
+TEST_F(queue, beyond_mainline_sigio_is_not_sent_for_a_read_of_nothing)
+{
+	struct timespec no_time = { 0 };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGIO);
+	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &set, NULL));
+	ASSERT_EQ(0, fcntl(self->q.wr, F_SETOWN, getpid()));
+	ASSERT_EQ(0, fcntl(self->q.wr, F_SETFL, O_ASYNC | O_NONBLOCK));
+	EXPECT_FAILS(EAGAIN, read(self->q.rd, self->buffer, 4096));
+	EXPECT_EQ(-1, sigtimedwait(&set, NULL, &no_time));
 }
 
 TEST_HARNESS_MAIN

@@ -3,6 +3,7 @@
 
 #include "source_fixture.h"
 
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 TEST_F(source, every_length_arrives_as_it_was_posted)
@@ -85,6 +86,68 @@ TEST_F(source, capacity_is_in_messages_of_any_length)
 		ASSERT_EQ(0, post_some(self->fd, 5, 0, length, 32));
 		ASSERT_EQ(32 * (int)length,
 			  read(self->q.rd, self->buffer, sizeof(self->buffer)));
+	}
+}
+
+/*
+ * Eight messages lie around the end of the ring's memory: two and a half before
+ * it, and the rest at its beginning.  The destination ends after each number of
+ * bytes in turn.
+ */
+TEST_F(source, fault_in_either_piece_of_a_wrapped_read_loses_nothing)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	struct watch_source_post args = {
+		.id = ID, .type = 5, .length = 100, .count = 8, .numbered = 1,
+	};
+	unsigned char *pages, *end;
+	int room, i, nr_read, first;
+
+	pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)pages);
+	end = pages + page;
+	ASSERT_EQ(0, munmap(end, page));
+	ASSERT_EQ(0, detach(self->fd, self->q.rd, ID));
+	for (room = 0; room <= 800; room += room % 100 == 98 ? 1 : 7) {
+		struct queue q;
+
+		/* 3846 of 4096 bytes have been used. */
+		ASSERT_EQ(0, open_queue(&q, O_NONBLOCK));
+		ASSERT_EQ(0, set_size(&q, 32));
+		ASSERT_EQ(0, attach(self->fd, q.rd, ID, TAG));
+		ASSERT_EQ(0, post_some(self->fd, 5, 0, 127, 30));
+		ASSERT_EQ(0, post_some(self->fd, 5, 0, 36, 1));
+		ASSERT_EQ(30 * 127 + 36, read(q.rd, self->buffer, 4096));
+
+		args.number = room;
+		ASSERT_EQ(0, post(self->fd, &args));
+		memset(self->buffer, 0, 800);
+		errno = 0;
+		nr_read = read(q.rd, end - room, 1000);
+		first = nr_read == -1 ? 0 : nr_read;
+		if (room < 100) {
+			EXPECT_EQ(-1, nr_read);
+			EXPECT_EQ(EFAULT, errno);
+		} else {
+			EXPECT_EQ(room / 100 * 100, nr_read);
+			memcpy(self->buffer, end - room, first);
+		}
+		/* With nothing left, the second read is a failure. */
+		EXPECT_EQ(first < 800 ? 800 - first : -1,
+			  read(q.rd, self->buffer + first, 4096));
+		for (i = 0; i < 8; i++) {
+			const unsigned char *message = self->buffer + 100 * i;
+			uint32_t number;
+
+			memcpy(&number, message + 12, sizeof(number));
+			EXPECT_EQ(100, length_of(message));
+			EXPECT_EQ(room + i, (int)number);
+			EXPECT_EQ((unsigned char)(room + i + 99), message[99]);
+		}
+		EXPECT_FAILS(EAGAIN, read(q.rd, self->buffer, 4096));
+		close(q.rd);
+		close(q.wr);
 	}
 }
 

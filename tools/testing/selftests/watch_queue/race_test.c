@@ -49,8 +49,52 @@ struct watched {
 	atomic_uchar seen[NR_POSTERS][MAX_NUMBERS / 8];
 };
 
+/* Events that every run has to see, or nothing raced */
+enum happening {
+	FILTERS_SWAPPED,
+	WATCHES_ADDED_AND_REMOVED,
+	QUEUES_OPENED,
+	QUEUES_CLOSED_WITH_WATCHES,	/* while their object is being posted to */
+	QUEUES_CLOSED_WITH_MESSAGES,
+	QUEUES_DETACHED_AND_EMPTIED,
+	QUEUES_THAT_LOST_MESSAGES,
+	ATTACHED_TWICE,
+	STRANGERS_HAD_IT_OPEN,
+	STRANGERS_CAME_TOO_LATE,
+	OBJECTS_DIED_FIRST,
+	QUEUES_DIED_FIRST,
+	REMOVALS_SEEN,
+	KEYS_DIED,
+	READS,
+	WAITED_WITH_POLL,
+	WAITED_WITH_EPOLL,
+	NR_HAPPENINGS
+};
+
+static const char * const happenings[NR_HAPPENINGS] = {
+	"filters swapped",
+	"watches added and removed",
+	"queues opened",
+	"queues closed with watches",
+	"queues closed with messages",
+	"queues detached and emptied",
+	"queues that lost messages",
+	"attached twice",
+	"strangers had it open",
+	"strangers came too late",
+	"objects died first",
+	"queues died first",
+	"removals seen",
+	"keys died",
+	"reads",
+	"waited with poll",
+	"waited with epoll",
+};
+
 /* What all processes share */
 static struct {
+	atomic_long happened[NR_HAPPENINGS];
+	atomic_long posts[NR_POSTERS];
 	atomic_int stop;
 	atomic_long wanted;
 	atomic_long unwanted;
@@ -60,6 +104,30 @@ static struct {
 	struct watched filtered;
 	int source;
 } *shared;
+
+static void happens(enum happening happening)
+{
+	shared->happened[happening]++;
+}
+
+/* Whether every run has to see it; the others take luck. */
+static int must_happen(enum happening happening)
+{
+	return happening != STRANGERS_CAME_TOO_LATE;
+}
+
+static int everything_has_happened(void)
+{
+	int i;
+
+	for (i = 0; i < NR_HAPPENINGS; i++)
+		if (must_happen(i) && !shared->happened[i])
+			return 0;
+	for (i = 0; i < NR_POSTERS; i++)
+		if (!shared->posts[i])
+			return 0;
+	return 1;
+}
 
 /* A loop that runs until it is to stop, and returns what went wrong */
 typedef const char *(*loop)(void *arg);
@@ -132,6 +200,7 @@ static const char *run_poster(void *arg)
 			shared->unwanted += args.count;
 		if (post(shared->source, &args))
 			return "a post failed";
+		shared->posts[poster]++;
 	}
 	return NULL;
 }
@@ -237,6 +306,7 @@ static const char *read_all(struct watched *watched, int fd, int (*wait)(int fd)
 		}
 		if (bytes == -1)
 			return "a read failed";
+		happens(READS);
 		for (; bytes > 0; bytes -= length_of(at), at += length_of(at))
 			see(watched, at, next);
 	}
@@ -246,6 +316,7 @@ static int wait_with_poll(int fd)
 {
 	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
 
+	happens(WAITED_WITH_POLL);
 	return poll(&pollfd, 1, -1);
 }
 
@@ -256,6 +327,7 @@ static int wait_with_epoll(int fd)
 	struct epoll_event event;
 
 	(void)fd;
+	happens(WAITED_WITH_EPOLL);
 	return epoll_wait(epoll_fd, &event, 1, -1);
 }
 
@@ -308,6 +380,7 @@ static const char *run_filters(void *arg)
 		if (ioctl(watched->q.rd, IOC_WATCH_QUEUE_SET_FILTER, &two) ||
 		    ioctl(watched->q.wr, IOC_WATCH_QUEUE_SET_FILTER, &one))
 			return "a filter was refused";
+		happens(FILTERS_SWAPPED);
 	}
 	return NULL;
 }
@@ -332,6 +405,7 @@ static const char *run_watches(void *arg)
 		    detach(shared->source, watched->q.rd, ID + 10) ||
 		    detach_all(other, 3))
 			return "not detached";
+		happens(WATCHES_ADDED_AND_REMOVED);
 	}
 	close(other);
 	return NULL;
@@ -430,17 +504,23 @@ static const char *run_queues(void *arg)
 	while (!shared->stop) {
 		struct visited visited = { 0 };
 		const char *failed = NULL;
+		int again, bytes = 0, is_watching = 1;
 		struct queue q;
-		int again;
 
 		if (open_queue(&q, O_NONBLOCK))
 			return "no queue";
+		happens(QUEUES_OPENED);
 		if (rand_r(&seed) % 2 && attach(shared->source, q.rd, ID, TAG))
 			return "no watch before the size";
 		if (rand_r(&seed) % 8 && set_size(&q, 1 + rand_r(&seed) % 100))
 			return "no size";
-		attach(shared->source, q.rd, ID, TAG);
-		attach(shared->source, q.rd, ID + 1 + rand_r(&seed) % 3, 1);
+		if (attach(shared->source, q.rd, ID, TAG)) {
+			if (errno != EBUSY)
+				return "no watch";
+			happens(ATTACHED_TWICE);
+		}
+		if (attach(shared->source, q.rd, ID + 1 + rand_r(&seed) % 3, 1))
+			return "no watch on another object";
 		again = reopen(getpid(), q.rd, O_RDONLY);
 		if (again == -1)
 			return "not reopened";
@@ -450,9 +530,13 @@ static const char *run_queues(void *arg)
 			if (detach(shared->source, q.rd, ID))
 				return "not detached";
 			failed = visit_the_rest(&visited, again);
+			is_watching = 0;
+			happens(QUEUES_DETACHED_AND_EMPTIED);
 		}
 		if (failed)
 			return failed;
+		if (visited.lost)
+			happens(QUEUES_THAT_LOST_MESSAGES);
 		if (rand_r(&seed) % 2) {
 			close(q.rd);
 			close(q.wr);
@@ -463,6 +547,10 @@ static const char *run_queues(void *arg)
 		failed = visit(&visited, again, 4096);
 		if (failed)
 			return failed;
+		if (ioctl(again, FIONREAD, &bytes) == 0 && bytes)
+			happens(QUEUES_CLOSED_WITH_MESSAGES);
+		if (is_watching)
+			happens(QUEUES_CLOSED_WITH_WATCHES);
 		close(again);
 	}
 	return NULL;
@@ -479,9 +567,14 @@ static const char *run_strangers(void *arg)
 		int mode = rand_r(&seed) % 2 ? O_RDONLY : O_WRONLY, bytes;
 		int fd = reopen(pid, shared->source + rand_r(&seed) % 10, mode);
 
-		if (fd == -1)
+		if (fd == -1) {
+			/* It was closed after the path was looked up. */
+			if (errno == ENXIO)
+				happens(STRANGERS_CAME_TOO_LATE);
 			continue;
-		ioctl(fd, FIONREAD, &bytes);
+		}
+		if (fdinfo_number(fd, "size") != -1 && ioctl(fd, FIONREAD, &bytes) == 0)
+			happens(STRANGERS_HAD_IT_OPEN);
 		close(fd);
 	}
 	return NULL;
@@ -500,6 +593,7 @@ static const char *run_objects(void *arg)
 	while (!shared->stop) {
 		int source = open_source(), i;
 		struct queue q;
+		ssize_t bytes;
 
 		if (source == -1 || open_queue(&q, O_NONBLOCK))
 			return "no object";
@@ -515,13 +609,20 @@ static const char *run_objects(void *arg)
 			close(source);
 			close(q.wr);
 			close(q.rd);
+			happens(OBJECTS_DIED_FIRST);
 		} else {
 			close(q.rd);
 			close(q.wr);
 			close(source);
+			happens(QUEUES_DIED_FIRST);
 		}
-		while (read(outlives.rd, buffer, sizeof(buffer)) > 0)
-			;
+		while ((bytes = read(outlives.rd, buffer, sizeof(buffer))) > 0) {
+			unsigned char *at = buffer;
+
+			for (; bytes > 0; bytes -= length_of(at), at += length_of(at))
+				if (is_removal(at))
+					happens(REMOVALS_SEEN);
+		}
 	}
 	return NULL;
 }
@@ -551,6 +652,7 @@ static const char *run_keys(void *arg)
 		keyctl_update(key, "y", 1);
 		keyctl_revoke(key);
 		keyctl_unlink(key, KEY_SPEC_PROCESS_KEYRING);
+		happens(KEYS_DIED);
 		while (read(q.rd, buffer, sizeof(buffer)) > 0)
 			;
 	}
@@ -620,6 +722,8 @@ TEST_F_TIMEOUT(race, beyond_mainline_everything_at_once, 300)
 	}
 
 	sleep(given ? atoi(given) : 4);
+	for (i = 0; i < 60 && !everything_has_happened(); i++)
+		sleep(1);
 	shared->stop = 1;
 	for (i = 0; i < NR_POSTERS; i++)
 		EXPECT_TRUE(has_succeeded(posters[i]));
@@ -630,6 +734,16 @@ TEST_F_TIMEOUT(race, beyond_mainline_everything_at_once, 300)
 	close(filtered->q.wr);
 	for (i = 0; i < 2 * NR_READERS; i++)
 		EXPECT_TRUE(has_succeeded(readers[i]));
+
+	for (i = 0; i < NR_HAPPENINGS; i++) {
+		TH_LOG("%s: %ld times", happenings[i], atomic_load(&shared->happened[i]));
+		if (must_happen(i))
+			EXPECT_LT(0, atomic_load(&shared->happened[i]));
+	}
+	for (i = 0; i < NR_POSTERS; i++) {
+		TH_LOG("posts in context %d: %ld times", i, atomic_load(&shared->posts[i]));
+		EXPECT_LT(0, atomic_load(&shared->posts[i]));
+	}
 
 	posted = shared->wanted + shared->unwanted + shared->removed;
 	TH_LOG("%ld posted, %ld received, %ld lost", posted,
