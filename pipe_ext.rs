@@ -27,14 +27,18 @@ use kernel::{
     uaccess::{UserPtr, UserSlice},
 };
 
+pub(crate) mod destination;
+mod fdinfo;
+
+use self::destination::UserBuffer;
 use crate::{
-    destination::UserBuffer,
-    fdinfo,
     filter::{Filter, Rule, MAX_RULES},
-    rcu_cell::RcuBox,
+    queue::{Borrowed, Ends, Queue},
     sources,
-    wait::{Events, ERROR, HANGUP, READABLE, WRITABLE},
-    Borrowed, Ends, Queue,
+    sync::{
+        rcu_cell::RcuBox,
+        wait::{Events, ERROR, HANGUP, READABLE, WRITABLE},
+    },
 };
 
 /// The file operations of notification pipes.

@@ -16,7 +16,7 @@ use kernel::{
     uapi,
 };
 
-use crate::Borrowed;
+use crate::queue::Borrowed;
 
 #[cfg(CONFIG_WATCH_BLOCK)]
 mod block;

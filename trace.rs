@@ -10,7 +10,7 @@ use kernel::{bindings, prelude::*, tracepoint::declare_trace};
 
 use crate::{
     note::{Message, Note},
-    Queue,
+    queue::Queue,
 };
 
 declare_trace! {

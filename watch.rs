@@ -33,7 +33,8 @@ use crate::{
         self, Header, Message, Note, Removal, ID_OFFSET, INFO_ID_SHIFT, INFO_LENGTH, LENGTH_OFFSET,
         MIN_LEN,
     },
-    trace, Queue,
+    queue::Queue,
+    trace,
 };
 
 type RawWatch = NonNull<bindings::watch>;

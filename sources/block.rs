@@ -20,7 +20,7 @@ use super::{
     source::{header, major_minor, Message, Source},
     Request,
 };
-use crate::Borrowed;
+use crate::queue::Borrowed;
 
 pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_BLOCK_NOTIFY;
 

@@ -23,7 +23,7 @@ use super::{
     source::{header, Message, Source},
     Request,
 };
-use crate::Borrowed;
+use crate::queue::Borrowed;
 
 pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_MOUNT_NOTIFY;
 

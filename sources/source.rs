@@ -23,7 +23,8 @@ use kernel::{
 
 use crate::{
     note::{INFO_ID, MAX_LEN},
-    watch, Borrowed,
+    queue::Borrowed,
+    watch,
 };
 
 /// What a source posts.

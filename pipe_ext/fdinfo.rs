@@ -15,8 +15,8 @@ use kernel::{
 use crate::{
     filter::Filter,
     pipe_ext,
+    queue::Queue,
     watch::{self, Seen},
-    Queue,
 };
 
 /// # Safety

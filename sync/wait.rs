@@ -206,7 +206,7 @@ impl<T> DerefMut for Locked<'_, T> {
 /// Creates a [`WaitLock`] with a lock class of its own.
 macro_rules! new_wait_lock {
     ($data:expr, $name:literal) => {
-        $crate::wait::WaitLock::new($data, $name, ::kernel::static_lock_class!())
+        $crate::sync::wait::WaitLock::new($data, $name, ::kernel::static_lock_class!())
     };
 }
 pub(crate) use new_wait_lock;

@@ -18,8 +18,8 @@
 #include <linux/watch_sources.h>
 #include <net/net_namespace.h>
 
-#include "../../drivers/base/base.h"
-#include "../../fs/mount.h"
+#include "../../../drivers/base/base.h"
+#include "../../../fs/mount.h"
 
 /* Of what is in Rust, where there is no EXPORT_SYMBOL() yet */
 #define RUST_EXPORT_GPL EXPORT_SYMBOL_GPL
