@@ -77,18 +77,8 @@ pub(crate) struct Filter {
     info: [Table; 3],
     /// By bit 7 of `info`.  The bits below it are the length, which no rule can ask for.
     above_length: [Rules; 2],
-    /// What of the rules cannot be told from the tables.
-    rules: [Words; MAX_RULES],
-    /// How many of `rules` there are.
+    /// The number of rules.
     nr_rules: u8,
-}
-
-/// A [`Rule`] without its subtypes.
-#[derive(Clone, Copy)]
-struct Words {
-    kind: u32,
-    info_filter: u32,
-    info_mask: u32,
 }
 
 impl Filter {
@@ -98,24 +88,14 @@ impl Filter {
         kind: [[0; 256]; 3],
         info: [[0; 256]; 3],
         above_length: [0; 2],
-        rules: [Words {
-            kind: 0,
-            info_filter: 0,
-            info_mask: 0,
-        }; MAX_RULES],
         nr_rules: 0,
     };
 
     /// Adds `rule`.  Returns whether there was room for it.
     pub(crate) fn add(&mut self, rule: &Rule) -> bool {
-        let Some(words) = self.rules.get_mut(usize::from(self.nr_rules)) else {
+        if usize::from(self.nr_rules) == MAX_RULES {
             return false;
-        };
-        *words = Words {
-            kind: rule.kind,
-            info_filter: rule.info_filter,
-            info_mask: rule.info_mask,
-        };
+        }
         let bit: Rules = 1 << self.nr_rules;
         self.nr_rules += 1;
 
@@ -176,23 +156,6 @@ impl Filter {
         rules &= self.info[1][usize::from(info2)];
         rules &= self.info[2][usize::from(info3)];
         rules != 0
-    }
-
-    /// The rules, in the order in which they were added.
-    pub(crate) fn rules(&self) -> impl Iterator<Item = Rule> + '_ {
-        let rules = self.rules.iter().take(usize::from(self.nr_rules));
-        rules.enumerate().map(|(nr, words)| {
-            let mut subtypes = [0; 8];
-            for (value, accepting) in self.subtype.iter().enumerate() {
-                subtypes[value / 32] |= u32::from(accepting >> nr & 1) << (value % 32);
-            }
-            Rule {
-                kind: words.kind,
-                info_filter: words.info_filter,
-                info_mask: words.info_mask,
-                subtypes,
-            }
-        })
     }
 }
 
@@ -334,21 +297,6 @@ mod tests {
                 assert_eq!(filter.accepts(header), u32::from(subtype) == kind * 9);
             }
         }
-    }
-
-    #[test]
-    fn the_rules_can_be_read_back() {
-        let mut filter = boxed();
-        let mut odd = rule(7, 200);
-        odd.subtypes[0] = 0x8000_0001;
-        odd.info_mask = 0xffff_ff00;
-        odd.info_filter = 0x1234_5600;
-        assert!(filter.add(&rule(1, 31)));
-        assert!(filter.add(&odd));
-        let mut rules = filter.rules();
-        assert!(rules.next() == Some(rule(1, 31)));
-        assert!(rules.next() == Some(odd));
-        assert!(rules.next().is_none());
     }
 
     #[test]

@@ -1,102 +1,160 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The queue behind a notification pipe.
+//! The queue behind a notification pipe: a filter, a ring, and the wait queues of both ends.
 
+use core::mem;
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
-    bindings,
-    fs::file::LocalFile,
+    fs::LocalFile,
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
         new_mutex, new_spinlock_irq, rcu, Arc, ArcBorrow, Mutex, SpinLockIrq,
     },
-    types::Opaque,
 };
 
 mod account;
+mod fasync;
 
-use self::account::{Charge, User, NOTES_PER_PAGE};
+use self::{
+    account::{Charge, User, NOTES_PER_PAGE},
+    fasync::Fasync,
+};
 use crate::{
-    filter::Filter,
+    filter::{Filter, Rule},
     note::{self, Message},
     overflow::Overflow,
-    pipe_ext::{self, destination::Destination},
     ring::{self, Next, Poster, Reader, Span},
     sync::{
         rcu_cell::{RcuBox, RcuCell},
-        wait::{new_wait_lock, Locked, WaitLock, READABLE, WRITABLE},
+        wait::{
+            new_wait_lock, Events, Locked, PollTable, WaitLock, ERROR, HANGUP, READABLE, WRITABLE,
+        },
     },
     trace::{self, Reason},
     watch::{self, Watches},
 };
 
-/// What is behind a notification pipe, and what C knows as `struct watch_queue`.
+/// A notification queue: `struct watch_queue` to C.
 ///
-/// It begins with what a post needs.
+/// What a post needs comes first, so that it is in as few cache lines as possible.
 #[pin_data]
 #[repr(C)]
 pub(crate) struct Queue {
-    /// What posters need; those who wait for something to read wait here.
+    /// The posters' state.  Readers wait here for something to read.
     #[pin]
-    pub(crate) posts: WaitLock<Posts>,
-    /// The losses that posters count without `posts`.
+    posts: WaitLock<Posts>,
+    /// Losses that are counted without the lock of `posts`.
     overflow: Overflow,
     filter: RcuCell<Filter>,
-    /// How many messages the filter has rejected.
-    pub(crate) filtered: Atomic<u64>,
-    /// What readers need.  This is locked before `posts` is.
+    /// The number of messages that the filter has rejected.
+    filtered: Atomic<u64>,
+    /// The readers' state.  Its lock is taken before that of `posts`.
     #[pin]
-    pub(crate) reads: Mutex<Reads>,
-    /// Those who poll for room, which is when the queue is not full.
+    reads: Mutex<Reads>,
+    /// The wait queue of those that poll for room, which there is unless the queue is full.
     #[pin]
-    pub(crate) room: WaitLock<()>,
-    /// This is locked before a watch list is.
+    room: WaitLock<()>,
+    /// The watches of the queue.  Their lock is taken before that of a watch list.
     #[pin]
-    pub(crate) watches: SpinLockIrq<Watches>,
-    /// Who is sent `SIGIO` when there is something to read.
-    pub(crate) readable: Fasync,
-    /// Who is sent `SIGIO` when something has been read.
-    pub(crate) writable: Fasync,
-    /// Who made the pipe, and is charged for what it holds.
+    watches: SpinLockIrq<Watches>,
+    /// The rules of the filter as userspace gave them.  Their lock serialises changes of `filter`.
+    #[pin]
+    rules: Mutex<Option<KVec<Rule>>>,
+    /// The receivers of `SIGIO` when there is something to read.
+    readable: Fasync,
+    /// The receivers of `SIGIO` when something has been read.
+    writable: Fasync,
+    /// The user who made the pipe and is charged for its memory.
     user: User,
-    /// What people know the pipe by: the number of its inode.
-    pub(crate) ino: u64,
+    /// The name of the queue in trace events.
+    name: trace::Name,
 }
 
-/// What is posted to, and what a poster may need to know.
-pub(crate) struct Posts {
-    pub(crate) poster: Poster,
-    pub(crate) ends: Ends,
+/// A queue, borrowed from one of its files.
+pub(crate) type Borrowed<'a> = ArcBorrow<'a, Queue>;
+
+/// The posters' state.
+struct Posts {
+    poster: Poster,
+    ends: Ends,
+}
+
+/// The readers' state.
+enum Reads {
+    /// The queue has no size yet, and no memory.
+    Unsized,
+    /// The queue has a size.
+    Sized {
+        reader: Reader,
+        /// The pages of the ring.
+        charge: Charge,
+    },
+}
+
+impl Reads {
+    fn reader(&mut self) -> Option<&mut Reader> {
+        match self {
+            Self::Unsized => None,
+            Self::Sized { reader, .. } => Some(reader),
+        }
+    }
 }
 
 /// The open files of a notification pipe.
 #[derive(Clone, Copy)]
-pub(crate) struct Ends {
-    /// All of them, counting those that are being made or closed.
-    pub(crate) files: u32,
-    /// Those that are open for reading.
-    pub(crate) readers: u32,
-    /// Those that are open for writing.
-    pub(crate) writers: u32,
+struct Ends {
+    /// All files, including those that are being opened or closed.
+    files: u32,
+    /// Files that are open for reading.
+    readers: u32,
+    /// Files that are open for writing.
+    writers: u32,
 }
 
-/// What is read from.
-pub(crate) struct Reads {
-    /// `None` as long as the queue has no size.
-    reader: Option<Reader>,
-    /// What the memory of the ring is charged as, if there is any.
-    charge: Option<Charge>,
+/// How a file of a notification pipe is open.
+#[derive(Clone, Copy)]
+pub(crate) struct Mode {
+    pub(crate) reads: bool,
+    pub(crate) writes: bool,
 }
 
-/// How much has been read.
+impl Ends {
+    fn add(&mut self, mode: Mode) {
+        self.readers += u32::from(mode.reads);
+        self.writers += u32::from(mode.writes);
+    }
+
+    fn remove(&mut self, mode: Mode) {
+        self.readers -= u32::from(mode.reads);
+        self.writers -= u32::from(mode.writes);
+    }
+
+    /// Returns whether one side is open without the other.
+    fn is_one_sided(&self) -> bool {
+        (self.readers == 0) != (self.writers == 0)
+    }
+}
+
+/// Where a read puts what it reads.
+pub(crate) trait Destination {
+    /// Returns the number of bytes for which there is room.
+    fn room(&self) -> usize;
+
+    /// Appends `bytes`, for which there is room, and returns how many of them could be copied.
+    ///
+    /// May sleep.
+    fn append(&mut self, bytes: &[u8]) -> usize;
+}
+
+/// What a read has returned so far.
 #[derive(Default)]
 struct Read {
-    /// Messages.
+    /// The messages.
     notes: Span,
-    /// The size of records of losses, in bytes.
+    /// The size of the records of losses in bytes.
     records: usize,
-    /// Messages that a record said were lost.
+    /// The number of messages that these records count.
     lost: u64,
 }
 
@@ -107,8 +165,24 @@ impl Read {
     }
 }
 
+/// The size of a queue, what it holds, and what has become of all messages posted to it.
+pub(crate) struct Counts {
+    /// The number of messages that there is memory for; 0 as long as the queue has no size.
+    pub(crate) capacity: u32,
+    /// The number of messages that can be read.
+    pub(crate) messages: u32,
+    /// The number of bytes that can be read, records of losses included.
+    pub(crate) bytes: usize,
+    /// The number of messages that were put into the queue.
+    pub(crate) delivered: u64,
+    /// The number of messages that the filter rejected.
+    pub(crate) filtered: u64,
+    /// The number of messages that were lost.
+    pub(crate) lost: u64,
+}
+
 impl Queue {
-    /// Makes the queue of a new pipe, both of whose ends are about to be made.
+    /// Makes the queue of a new pipe, of which both ends are about to be opened.
     pub(crate) fn new(ino: u64) -> Result<Arc<Self>> {
         let ends = Ends {
             files: 2,
@@ -124,22 +198,32 @@ impl Queue {
                 overflow: Overflow::new(),
                 filter: RcuCell::empty(),
                 filtered: Atomic::new(0),
-                reads <- new_mutex!(
-                    Reads { reader: None, charge: None },
-                    "watch_queue::reads"
-                ),
+                reads <- new_mutex!(Reads::Unsized, "watch_queue::reads"),
                 room <- new_wait_lock!((), c"watch_queue::room"),
                 watches <- new_spinlock_irq!(Watches::new(), "watch_queue::watches"),
+                rules <- new_mutex!(None, "watch_queue::rules"),
                 readable: Fasync::new(),
                 writable: Fasync::new(),
                 user: User::current(),
-                ino,
+                name: trace::Name(ino),
             }),
             GFP_KERNEL_ACCOUNT,
         )
     }
 
-    /// The filter, if there is one.
+    /// Returns the name of the queue in trace events.
+    #[inline(always)]
+    pub(crate) fn name(&self) -> &trace::Name {
+        &self.name
+    }
+
+    /// Returns the watches of the queue, for [`crate::watch`].
+    #[inline(always)]
+    pub(crate) fn watches(&self) -> &SpinLockIrq<Watches> {
+        &self.watches
+    }
+
+    /// Returns the filter, if there is one.
     #[inline(always)]
     pub(crate) fn filter<'a>(&'a self, rcu: &'a rcu::Guard) -> Option<&'a Filter> {
         self.filter.get(rcu)
@@ -151,57 +235,58 @@ impl Queue {
         self.filtered.add(1, Relaxed);
     }
 
-    /// Counts a message that the filter rejected, and traces it.
+    /// Counts and traces a message that the filter rejected.
     #[inline]
     pub(crate) fn reject(&self, message: &impl Message) {
         self.count_rejected();
-        trace::filter(self, message);
+        trace::filter(&self.name, message);
     }
 
-    /// Drops a message that its watcher may not see.
+    /// Traces a message that a security module denied to its watcher.
     #[inline]
     pub(crate) fn deny(&self, message: &impl Message) {
-        trace::drop(self, message, Reason::Denied);
+        trace::deny(&self.name, message);
     }
 
-    /// Appends a message, or counts it as lost, and tells those who wait.
+    /// Appends a message, or counts it as lost, and wakes a reader.
     ///
-    /// In any context but NMI.
+    /// Context: Any but NMI.
     #[inline(always)]
     pub(crate) fn post(&self, message: &impl Message) {
         if self.overflow.count() {
-            trace::drop(self, message, Reason::Full);
+            trace::lose(&self.name, message, Reason::Full);
             return;
         }
         let is_news = self.posts.with(|posts| posts.post(message, self));
         if is_news {
-            self.readable.kill(bindings::POLL_IN);
+            self.readable.kill(fasync::READABLE);
         }
     }
 
-    /// Calls `f` with what posters need, in which all losses are counted that there have been.
+    /// Calls `f` with the posters' state, in which all losses so far are counted.
     #[inline(always)]
-    pub(crate) fn with_posts<R>(&self, f: impl FnOnce(&mut Locked<'_, Posts>) -> R) -> R {
+    fn with_posts<R>(&self, f: impl FnOnce(&mut Locked<'_, Posts>) -> R) -> R {
         self.posts.with(|posts| {
             posts.poster.settle(&self.overflow);
             f(posts)
         })
     }
 
-    /// Reads as many whole messages as there are and as fit, losses included, and adds them to
-    /// `done`, which is empty.  Does not wait.
+    /// Reads all messages and records of losses that are there and fit, and adds them to `done`,
+    /// which is empty.  Does not wait.
     ///
-    /// If that is nothing, the pipe has no other end.
+    /// Success without a byte is the end of the file.
     ///
     /// # Errors
     ///
-    /// `EAGAIN` if there is nothing to read yet, `ENOBUFS` if the first message does not fit,
-    /// `EFAULT` if it could not be copied.
+    /// - `EAGAIN` if there is nothing to read yet
+    /// - `ENOBUFS` if the first message does not fit
+    /// - `EFAULT` if it could not be copied
     #[inline(always)]
-    fn read(&self, to: &mut impl Destination, done: &mut Read) -> Result {
+    fn try_read(&self, to: &mut impl Destination, done: &mut Read) -> Result {
         let reads = &mut *self.reads.lock();
         let error = loop {
-            let reader = reads.reader.as_mut();
+            let reader = reads.reader();
             let next = reader
                 .as_ref()
                 .map_or(Next::Nothing, |reader| reader.next(to.room()));
@@ -224,7 +309,7 @@ impl Queue {
                 (Next::Loss(lost), _) => lost,
                 (Next::TooLarge, _) => break ENOBUFS,
                 _ => {
-                    // Asked at once, so that no message comes between the two.
+                    // In one critical section, so that no message comes in between.
                     let (lost, is_at_end, writers) = self.with_posts(|posts| {
                         let poster = &posts.poster;
                         (
@@ -248,7 +333,7 @@ impl Queue {
             if let Err(error) = copy_loss(to, lost) {
                 break error;
             }
-            self.with_posts(|posts| match &mut reads.reader {
+            self.with_posts(|posts| match reads.reader() {
                 Some(reader) => reader.deliver_loss(&mut posts.poster, lost),
                 None => posts.poster.deliver_pending_loss(lost),
             });
@@ -264,7 +349,7 @@ impl Queue {
 
     /// Gives the memory of messages that have been read back to posters.
     ///
-    /// Returns whether that was all there is to read.
+    /// Returns whether nothing is left to read.
     #[inline(always)]
     fn consume(&self, reader: &mut Reader, span: Span) -> bool {
         let (was_full, is_all) = self.with_posts(|posts| {
@@ -277,14 +362,19 @@ impl Queue {
         is_all
     }
 
-    /// Reads as [`Queue::read`] does, and waits for something to read if `may_wait`.
+    /// Reads all messages and records of losses that are there and fit, and returns their size.
+    /// If there are none, waits for one, provided that `may_wait` returns true.
+    ///
+    /// Returns 0 at the end of the file.
     ///
     /// # Errors
     ///
-    /// Those, and `EAGAIN` if it would have to wait and may not, `ERESTARTSYS` if a signal came
-    /// while waiting.
+    /// - `EAGAIN` if there is nothing to read and it may not wait
+    /// - `ERESTARTSYS` if a signal came while it waited
+    /// - `ENOBUFS` if the first message does not fit
+    /// - `EFAULT` if it could not be copied
     #[inline(always)]
-    pub(crate) fn read_or_wait(
+    pub(crate) fn read(
         &self,
         mut to: impl Destination,
         may_wait: impl Fn() -> bool,
@@ -295,15 +385,15 @@ impl Queue {
         let mut done = Read::default();
         let mut has_waited = false;
         let result = loop {
-            match self.read(&mut to, &mut done) {
+            match self.try_read(&mut to, &mut done) {
                 Err(EAGAIN) if may_wait() => {}
                 result => break result,
             }
-            self.posts.wait_interruptible(Posts::has_news)?;
+            self.posts.wait_interruptible(Posts::ends_wait)?;
             has_waited = true;
         };
         if has_waited {
-            // One reader is woken for each message.  This one may have left something.
+            // A post wakes one reader.  If this one left something, another has to be woken.
             self.posts.with(|posts| {
                 if posts.poster.is_readable() {
                     posts.wake_one(READABLE);
@@ -311,26 +401,28 @@ impl Queue {
             });
         }
         result?;
-        trace::read(self, done.bytes(), done.notes.notes(), done.lost);
-        self.writable.kill(bindings::POLL_OUT);
+        trace::read(&self.name, done.bytes(), done.notes.notes(), done.lost);
+        self.writable.kill(fasync::WRITABLE);
         Ok(done.bytes())
     }
 
-    /// Sets memory aside for `nr_notes` messages, rounded up to whole pages.
+    /// Makes room for `capacity` messages, rounded up to whole pages.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if that has been done, `EINVAL` if the number is senseless, `EPERM` if the memory is
-    /// more than the caller may have, `ENOMEM` if it is more than there is.
-    pub(crate) fn set_size(&self, nr_notes: usize) -> Result {
+    /// - `EBUSY` if the queue has a size already
+    /// - `EINVAL` if the number is 0 or beyond what any queue can have
+    /// - `EPERM` if the memory is beyond the limits of the user
+    /// - `ENOMEM` if there is not enough memory
+    pub(crate) fn set_size(&self, capacity: usize) -> Result {
         let mut reads = self.reads.lock();
-        if reads.charge.is_some() {
+        if matches!(*reads, Reads::Sized { .. }) {
             return Err(EBUSY);
         }
-        if nr_notes == 0 || nr_notes > ring::MAX_CAPACITY as usize {
+        if capacity == 0 || capacity > ring::MAX_CAPACITY as usize {
             return Err(EINVAL);
         }
-        let pages = nr_notes.div_ceil(NOTES_PER_PAGE);
+        let pages = capacity.div_ceil(NOTES_PER_PAGE);
         let charge = self.user.charge(pages)?;
         let (mut poster, reader) = ring::split((pages * NOTES_PER_PAGE) as u32)?;
 
@@ -338,38 +430,178 @@ impl Queue {
             poster.inherit(&posts.poster);
             posts.poster = poster;
         });
-        reads.reader = Some(reader);
-        reads.charge = Some(charge);
+        *reads = Reads::Sized { reader, charge };
         Ok(())
     }
 
-    /// Replaces the filter.
-    pub(crate) fn set_filter(&self, filter: Option<RcuBox<Filter>>) {
-        self.filter.replace(filter);
+    /// Returns the number of pages that the queue holds, or `None` if it has no size yet.
+    pub(crate) fn pages(&self) -> Option<usize> {
+        match &*self.reads.lock() {
+            Reads::Unsized => None,
+            Reads::Sized { charge, .. } => Some(charge.pages()),
+        }
     }
 
-    /// How many bytes could be read.
+    /// Replaces the filter by one that has these rules.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and the old filter stays.
+    pub(crate) fn set_filter(&self, rules: KVec<Rule>) -> Result {
+        let mut filter = RcuBox::<Filter>::zeroed(GFP_KERNEL_ACCOUNT)?;
+        for rule in &rules {
+            filter.get_mut().add(rule);
+        }
+        self.replace_filter(Some(filter), Some(rules));
+        Ok(())
+    }
+
+    /// Removes the filter, so that all messages are let through.
+    pub(crate) fn clear_filter(&self) {
+        self.replace_filter(None, None);
+    }
+
+    fn replace_filter(&self, filter: Option<RcuBox<Filter>>, rules: Option<KVec<Rule>>) {
+        let mut current = self.rules.lock();
+        self.filter.replace(filter);
+        *current = rules;
+    }
+
+    /// Calls `f` with the rules of the filter, of which there are none if there is no filter.
+    pub(crate) fn with_rules<R>(&self, f: impl FnOnce(&[Rule]) -> R) -> R {
+        f(self.rules.lock().as_deref().unwrap_or_default())
+    }
+
+    /// Returns the number of bytes that can be read.
     pub(crate) fn pending_bytes(&self) -> usize {
         self.posts.with(|posts| posts.poster.pending_bytes())
     }
 
-    /// How many pages the queue holds, or `None` if it has no size yet.
-    pub(crate) fn pages(&self) -> Option<usize> {
-        self.reads.lock().charge.as_ref().map(Charge::pages)
+    /// Returns what there is to count.
+    pub(crate) fn counts(&self) -> Counts {
+        let (capacity, messages, bytes, totals) = self.with_posts(|posts| {
+            let poster = &posts.poster;
+            let bytes = poster.pending_bytes();
+            (poster.capacity(), poster.queued(), bytes, poster.totals())
+        });
+        Counts {
+            capacity,
+            messages,
+            bytes,
+            delivered: totals.accepted,
+            filtered: self.filtered.load(Relaxed),
+            lost: totals.lost,
+        }
     }
 
-    /// Lets go of what the queue holds, after the last file is closed.  Watches may refer to it
-    /// for a little longer.
+    /// Returns the events that are there for a file of the queue, and has `table` notified of
+    /// those to come.
+    ///
+    /// # Safety
+    ///
+    /// `table` is for a file that keeps the queue alive.
+    pub(crate) unsafe fn poll(&self, table: &PollTable<'_>, mode: Mode) -> Events {
+        // Registers first and looks second, so that nothing is missed in between.
+        if mode.reads {
+            // SAFETY: The caller polls a file that keeps `self` alive, and thus its wait queues.
+            unsafe { table.register(&self.posts) };
+        }
+        if mode.writes {
+            // SAFETY: As above.
+            unsafe { table.register(&self.room) };
+        }
+
+        let (ends, readable, writable) = self.posts.with(|posts| {
+            let poster = &posts.poster;
+            // A queue without a size counts as one with room: there is nothing to wait for.
+            let writable = !poster.is_full() || poster.capacity() == 0;
+            (posts.ends, poster.is_readable(), writable)
+        });
+        let mut events: Events = 0;
+        let mut add = |present, event| {
+            if present {
+                events |= event;
+            }
+        };
+        if mode.reads {
+            add(readable, READABLE);
+            add(ends.writers == 0, HANGUP);
+        }
+        if mode.writes {
+            add(writable, WRITABLE);
+            add(ends.readers == 0, ERROR);
+        }
+        events
+    }
+
+    /// Begins or ends to send `SIGIO` to the owner of a file of the queue.
+    ///
+    /// Returns whether anything changed.
+    pub(crate) fn set_fasync(
+        &self,
+        fd: c_int,
+        file: &LocalFile,
+        on: bool,
+        mode: Mode,
+    ) -> Result<bool> {
+        // Both lists change as one.
+        let _reads = self.reads.lock();
+        let mut changed = false;
+        if mode.reads {
+            changed = self.readable.set(fd, file, on)?;
+        }
+        if mode.writes {
+            let added = changed;
+            changed = self.writable.set(fd, file, on).inspect_err(|_| {
+                if added {
+                    let _ = self.readable.set(-1, file, false);
+                }
+            })?;
+        }
+        Ok(changed)
+    }
+
+    /// Counts one more file, which is open in this way.
+    pub(crate) fn open_end(&self, mode: Mode) {
+        self.posts.with(|posts| {
+            posts.ends.files += 1;
+            posts.ends.add(mode);
+        });
+    }
+
+    /// Closes what a file has open.  Its reference goes with [`Queue::drop_file`].
+    pub(crate) fn close_end(&self, mode: Mode) {
+        let is_one_sided = self.posts.with(|posts| {
+            posts.ends.remove(mode);
+            posts.ends.is_one_sided()
+        });
+        if is_one_sided {
+            self.posts.wake_all();
+            self.room.wake_all();
+            self.readable.kill(fasync::READABLE);
+            self.writable.kill(fasync::WRITABLE);
+        }
+    }
+
+    /// Counts one file less.  Returns whether that was the last.
+    pub(crate) fn drop_file(&self) -> bool {
+        self.posts.with(|posts| {
+            posts.ends.files -= 1;
+            posts.ends.files == 0
+        })
+    }
+
+    /// Frees what the queue holds, after the last file is closed.
+    ///
+    /// Watches can refer to the queue for a little longer.
     pub(crate) fn close(&self) {
         watch::detach_all(self);
-        self.set_filter(None);
+        self.filter.replace(None);
         let poster =
-            self.with_posts(|posts| core::mem::replace(&mut posts.poster, Poster::unsized_yet()));
-        let mut reads = self.reads.lock();
-        reads.reader = None;
-        reads.charge = None;
+            self.with_posts(|posts| mem::replace(&mut posts.poster, Poster::unsized_yet()));
+        let reads = mem::replace(&mut *self.reads.lock(), Reads::Unsized);
+        // The last half of the ring frees its memory, which is not to be done with a lock held.
         drop(reads);
-        // The memory goes only now: that is nothing to do with interrupts off.
         drop(poster);
     }
 }
@@ -377,11 +609,11 @@ impl Queue {
 impl Locked<'_, Posts> {
     /// Appends a message, or counts it as lost, and wakes a reader.
     ///
-    /// Returns whether that is news to who is sent signals.
+    /// Returns whether to send `SIGIO`.
     #[inline(always)]
     fn post(&mut self, message: &impl Message, queue: &Queue) -> bool {
         if self.poster.post(message.note(), &queue.overflow).is_ok() {
-            trace::post(queue, message);
+            trace::deliver(&queue.name, message);
         } else {
             let is_unsized = self.poster.capacity() == 0;
             let reason = if is_unsized {
@@ -389,8 +621,8 @@ impl Locked<'_, Posts> {
             } else {
                 Reason::Full
             };
-            trace::drop(queue, message, reason);
-            // Of a run of losses, only the first is news.
+            trace::lose(&queue.name, message, reason);
+            // Only the first of a run of losses makes the queue readable.
             if self.poster.lost() != 1 {
                 return false;
             }
@@ -401,8 +633,8 @@ impl Locked<'_, Posts> {
 }
 
 impl Posts {
-    /// Whether somebody who waits for something to read has nothing to wait for.
-    fn has_news(&self) -> bool {
+    /// Returns whether a reader that waits should wake.
+    fn ends_wait(&self) -> bool {
         self.poster.is_readable() || self.ends.writers == 0
     }
 }
@@ -419,11 +651,12 @@ fn copy_notes(reader: &Reader, to: &mut impl Destination, span: Span) -> usize {
     }
 }
 
-/// Copies a record that says that `lost` messages were lost.
+/// Copies a record of the loss of `lost` messages.
 ///
 /// # Errors
 ///
-/// `ENOBUFS` if it does not fit, `EFAULT` if it could not be copied.
+/// - `ENOBUFS` if it does not fit
+/// - `EFAULT` if it could not be copied
 #[inline(always)]
 fn copy_loss(to: &mut impl Destination, lost: u32) -> Result {
     let record = note::loss_record(lost);
@@ -436,68 +669,5 @@ fn copy_loss(to: &mut impl Destination, lost: u32) -> Result {
     Ok(())
 }
 
-/// Who is sent `SIGIO`.
-pub(crate) struct Fasync(pub(crate) Opaque<*mut bindings::fasync_struct>);
-
-// SAFETY: What this points to is not bound to a thread.
-unsafe impl Send for Fasync {}
-// SAFETY: `fasync_helper()` and `kill_fasync()` do their own locking.
-unsafe impl Sync for Fasync {}
-
-impl Fasync {
-    fn new() -> Self {
-        Self(Opaque::new(core::ptr::null_mut()))
-    }
-
-    /// Sends the signal, in any context but NMI.
-    #[inline]
-    pub(crate) fn kill(&self, band: u32) {
-        // SAFETY: The pointer is valid for reads, which may race with `fasync_helper()` as they do
-        // in `kill_fasync()`.
-        if !unsafe { self.0.get().read_volatile() }.is_null() {
-            // SAFETY: The list was initialised empty, and is only changed by `fasync_helper()`.
-            unsafe { bindings::kill_fasync(self.0.get(), bindings::SIGIO as c_int, band as c_int) };
-        }
-    }
-}
-
-/// Takes a reference to the queue that is behind a file descriptor.
-///
-/// Returns it, or `-EINVAL` as an error pointer if the file descriptor is not a notification
-/// pipe's.
-///
-/// Context: Process context.
-///
-/// # Safety
-///
-/// This can be called by anyone.  It is `unsafe` because that is what exported functions are.
-#[export]
-pub(crate) unsafe extern "C" fn get_watch_queue(fd: c_int) -> *mut bindings::watch_queue {
-    let file = u32::try_from(fd)
-        .ok()
-        .and_then(|fd| LocalFile::fget(fd).ok());
-    // SAFETY: The file is open as long as `file` is.
-    let queue = file
-        .as_ref()
-        .and_then(|file| unsafe { pipe_ext::queue_of_file(file.as_ptr()) });
-    match queue {
-        Some(queue) => Arc::into_raw(Arc::from(queue)).cast_mut().cast(),
-        None => EINVAL.to_ptr(),
-    }
-}
-
-/// Drops a reference to a queue.
-///
-/// Context: Any but NMI.
-///
-/// # Safety
-///
-/// The caller has the reference, and it came from [`get_watch_queue`].
-#[export]
-pub(crate) unsafe extern "C" fn put_watch_queue(wqueue: *mut bindings::watch_queue) {
-    // SAFETY: By the caller's promise.
-    drop(unsafe { Arc::<Queue>::from_raw(wqueue.cast()) });
-}
-
-/// A queue, borrowed from one of its files.
-pub(crate) type Borrowed<'a> = ArcBorrow<'a, Queue>;
+// SAFETY: A filter is made of integers, and zeroes are `Filter::EMPTY`.
+unsafe impl Zeroable for Filter {}

@@ -5,20 +5,25 @@
 //! ```text
 //!  userspace       pipe2(O_NOTIFICATION_PIPE)  ioctl  poll  read      keyctl_watch_key()
 //!                                 |                                          |
-//!  pipe_ext     a notification pipe is a file type of its own                |
-//!                                 | owns                                     |
-//!  Queue        filter + ring + wait queue                                   v
-//!                                 ^                              a source, such as security/keys
-//!                                 | delivers                                 |
-//!  watch        who watches what; the walk under RCU   <---------------------+
+//!  pipe_ext     a notification pipe is a file type of its own                v
+//!                                 | owns                         a source, such as security/keys
+//!                                 v                                          |
+//!  queue        Queue = filter + ring + wait queues                          v
+//!                                 ^                                        c_api
+//!                                 | delivers to                              |
+//!  watch        the watches of an object, and those of a queue   <-----------+
 //!
-//!  filter, note, ring, overflow          pure: they need no kernel, and are tested without one
-//!  sync, platform                        what the rest needs of the kernel
-//!  trace                                 trace events
+//!  sources      objects that are watched by way of ioctl(): mounts, disks, devices
+//!  trace        trace events
+//!  sync         primitives that the kernel crate does not have yet
+//!
+//!  filter, note, ring, overflow     pure: no kernel needed, tested on the host as they are
+//!  platform                         what the ring needs of the kernel
 //! ```
 //!
 //! See [`Documentation/core-api/watch_queue.rst`](srctree/Documentation/core-api/watch_queue.rst).
 
+mod c_api;
 mod filter;
 mod note;
 mod overflow;

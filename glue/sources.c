@@ -101,6 +101,12 @@ DEFINE_WATCH_SOURCE(watch_mount_ns_source, watch_mount_key, "mount_ns", 8);
 #endif
 
 #ifdef CONFIG_WATCH_SUPERBLOCK
+/* bindgen does not see SB_NOUSER. */
+bool watch_superblock_can_be_mounted(const struct super_block *sb)
+{
+	return !(READ_ONCE(sb->s_flags) & SB_NOUSER);
+}
+
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_superblock_key, HZ);
 DEFINE_WATCH_SOURCE(watch_superblock_source, watch_superblock_key, "superblock", 6);
 /* What a superblock is called in notifications, by its address */

@@ -70,6 +70,7 @@ void __watch_mount(struct mount *mnt, enum mount_notification_subtype subtype);
 void __watch_mount_detach(struct list_head *mounts);
 void __watch_mount_ns_gone(struct mnt_namespace *ns);
 u64 watch_mount_ns_id(const struct mnt_namespace *ns);
+void watch_mount_attributes(struct mount *mnt, u32 *attr, u32 *propagation);
 
 /*
  * Something happened, or is about to happen, to a mount.  Who calls this holds
@@ -126,6 +127,7 @@ void __watch_superblock_set_readonly(struct super_block *sb, bool readonly);
 void __watch_superblock_quota(struct super_block *sb, const struct kqid *qid,
 			      int warning);
 void __watch_superblock_gone(struct super_block *sb);
+bool watch_superblock_can_be_mounted(const struct super_block *sb);
 
 /* An error has been reported. */
 static inline void watch_superblock_error(const struct fserror_event *event)

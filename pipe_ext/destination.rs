@@ -1,23 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where a read puts what it reads.
+//! The two kinds of destinations of a read.
 //!
 //! `read(2)` has a buffer, all other ways to read have an iterator.  To copy by way of an iterator
-//! takes some forty instructions more, which is more than to copy a short message, so there is one
-//! way for each, as `/dev/zero` has.  The price is that `kernel_read()` wants neither: the kernel
-//! reads such a file with `vfs_iter_read()`.
+//! takes some forty instructions more, which is more than to copy a short message.  So there is one
+//! way for each, as in `/dev/zero`.  The price is that `kernel_read()` refuses files with both: the
+//! kernel reads such a file with `vfs_iter_read()`.
 
 use kernel::{bindings, iov::IovIterDest, prelude::*, uaccess::UserPtr};
 
-/// Where a read puts what it reads.
-pub(crate) trait Destination {
-    /// For how many bytes there is room.
-    fn room(&self) -> usize;
-
-    /// Appends `bytes`, for which there is room, and returns how many of them could be copied.  May
-    /// sleep.
-    fn append(&mut self, bytes: &[u8]) -> usize;
-}
+use crate::queue::Destination;
 
 impl Destination for &mut IovIterDest<'_> {
     #[inline]
@@ -32,15 +24,14 @@ impl Destination for &mut IovIterDest<'_> {
 }
 
 /// A buffer of the current task.
-pub(crate) struct UserBuffer {
+pub(super) struct UserBuffer {
     rest: UserPtr,
     room: usize,
 }
 
 impl UserBuffer {
-    /// The buffer of `room` bytes that begins at `start`, which need not be one that can be
-    /// written to.
-    pub(crate) fn new(start: UserPtr, room: usize) -> Self {
+    /// Takes the `room` bytes from `start` on, which need not be writable.
+    pub(super) fn new(start: UserPtr, room: usize) -> Self {
         Self { rest: start, room }
     }
 }
@@ -53,16 +44,11 @@ impl Destination for UserBuffer {
 
     #[inline(always)]
     fn append(&mut self, bytes: &[u8]) -> usize {
-        // What is copied is messages, which are not objects for `copy_to_user()` to check.
+        let (to, length) = (self.rest.as_mut_ptr(), bytes.len() as c_ulong);
+        // Without the checks of `copy_to_user()`: messages are no heap objects that it could know.
         //
-        // SAFETY: So many bytes can be read.  Whether they can be written is checked.
-        let missing = unsafe {
-            bindings::_copy_to_user(
-                self.rest.as_mut_ptr(),
-                bytes.as_ptr().cast(),
-                bytes.len() as c_ulong,
-            )
-        };
+        // SAFETY: `bytes` can be read, and the function checks whether `to` can be written.
+        let missing = unsafe { bindings::_copy_to_user(to, bytes.as_ptr().cast(), length) };
         let copied = bytes.len().wrapping_sub(missing as usize);
         self.rest = self.rest.wrapping_byte_add(copied);
         self.room = self.room.wrapping_sub(copied);

@@ -1,79 +1,60 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/PID/fdinfo/N`: what a queue holds, has seen, lets through and watches.
+//! `/proc/PID/fdinfo/N`: the size, counts, filter and watches of a queue.
 //!
-//! The lines are an interface to userspace: `watch_queue(7)` documents them.  Lines and, within
-//! them, `name=value` words may be added; those that are there stay as they are.
+//! The lines are an interface to userspace, which `watch_queue(7)` documents.  Lines and, within
+//! them, `name=value` words may be added.  Those that are there stay as they are.
 
-use kernel::{
-    bindings,
-    seq_file::SeqFile,
-    seq_print,
-    sync::{atomic::Relaxed, rcu},
-};
+use kernel::{seq_file::SeqFile, seq_print};
 
 use crate::{
-    filter::Filter,
-    pipe_ext,
+    filter::Rule,
     queue::Queue,
-    watch::{self, Seen},
+    watch::{self, Watch, WatchList},
 };
 
-/// # Safety
-///
-/// For the VFS to call, with a notification pipe.
-pub(crate) unsafe extern "C" fn show(m: *mut bindings::seq_file, file: *mut bindings::file) {
-    // SAFETY: The caller says so of `m`, and keeps the file open.
-    let (m, queue) = unsafe { (SeqFile::from_raw(m), pipe_ext::queue_of(file)) };
-    show_counts(m, &queue);
-    if let Some(filter) = queue.filter(&rcu::read_lock()) {
-        show_filter(m, filter);
-    }
-    watch::for_each(&queue, |seen| show_watch(m, seen));
+/// Shows a queue.
+pub(super) fn show(m: &SeqFile, queue: &Queue) {
+    show_counts(m, queue);
+    queue.with_rules(|rules| rules.iter().for_each(|rule| show_rule(m, rule)));
+    watch::for_each(queue, |watch, list| show_watch(m, watch, list));
 }
 
 fn show_counts(m: &SeqFile, queue: &Queue) {
-    let (size, messages, bytes, totals) = queue.with_posts(|posts| {
-        let poster = &posts.poster;
-        let bytes = poster.pending_bytes();
-        (poster.capacity(), poster.queued(), bytes, poster.totals())
-    });
-    let filtered = queue.filtered.load(Relaxed);
-    let posted = totals
-        .accepted
-        .wrapping_add(totals.lost)
-        .wrapping_add(filtered);
+    let counts = queue.counts();
+    let posted = counts
+        .delivered
+        .wrapping_add(counts.lost)
+        .wrapping_add(counts.filtered);
 
-    seq_print!(m, "watch_queue-size:\t{size}\n");
-    seq_print!(m, "watch_queue-messages:\t{messages}\n");
-    seq_print!(m, "watch_queue-bytes:\t{bytes}\n");
+    seq_print!(m, "watch_queue-size:\t{}\n", counts.capacity);
+    seq_print!(m, "watch_queue-messages:\t{}\n", counts.messages);
+    seq_print!(m, "watch_queue-bytes:\t{}\n", counts.bytes);
     seq_print!(m, "watch_queue-posted:\t{posted}\n");
-    seq_print!(m, "watch_queue-delivered:\t{}\n", totals.accepted);
-    seq_print!(m, "watch_queue-filtered:\t{filtered}\n");
-    seq_print!(m, "watch_queue-lost:\t{}\n", totals.lost);
+    seq_print!(m, "watch_queue-delivered:\t{}\n", counts.delivered);
+    seq_print!(m, "watch_queue-filtered:\t{}\n", counts.filtered);
+    seq_print!(m, "watch_queue-lost:\t{}\n", counts.lost);
 }
 
-fn show_filter(m: &SeqFile, filter: &Filter) {
-    for rule in filter.rules() {
-        seq_print!(m, "watch_queue-filter:\ttype={:#08x} subtypes=", rule.kind);
-        for (i, subtypes) in rule.ranges().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
-            let (first, last) = subtypes.into_inner();
-            if first == last {
-                seq_print!(m, "{comma}{first}");
-            } else {
-                seq_print!(m, "{comma}{first}-{last}");
-            }
+fn show_rule(m: &SeqFile, rule: &Rule) {
+    seq_print!(m, "watch_queue-filter:\ttype={:#08x} subtypes=", rule.kind);
+    for (i, subtypes) in rule.ranges().enumerate() {
+        let comma = if i == 0 { "" } else { "," };
+        let (first, last) = subtypes.into_inner();
+        if first == last {
+            seq_print!(m, "{comma}{first}");
+        } else {
+            seq_print!(m, "{comma}{first}-{last}");
         }
-        let (filter, mask) = (rule.info_filter, rule.info_mask);
-        seq_print!(m, " info={filter:#010x}/{mask:#010x}\n");
     }
+    let (filter, mask) = (rule.info_filter, rule.info_mask);
+    seq_print!(m, " info={filter:#010x}/{mask:#010x}\n");
 }
 
-fn show_watch(m: &SeqFile, seen: &Seen<'_>) {
-    let (id, tag) = (seen.id, seen.tag);
+fn show_watch(m: &SeqFile, watch: &Watch, list: &WatchList) {
+    let (id, tag) = (watch.id(), watch.tag());
     seq_print!(m, "watch_queue-watch:\tsource=");
-    match seen.source {
+    match list.source() {
         Some(source) => seq_print!(m, "{source}"),
         None => seq_print!(m, "?"),
     }
