@@ -160,7 +160,7 @@ impl LockedInode<'_> {
         // SAFETY: The inode is valid by the invariants, and locked.
         let private = unsafe { &mut (*self.inode).i_private };
         let private = core::mem::replace(private, ptr::null_mut());
-        // SAFETY: By the invariants the pointer owned a reference, and it is the caller's from here.
+        // SAFETY: By the invariants the pointer owned a reference, which is the caller's from here.
         (!private.is_null()).then(|| unsafe { Arc::from_raw(private.cast()) })
     }
 }

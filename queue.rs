@@ -24,7 +24,7 @@ use crate::{
     filter::{Filter, Rule},
     note::{self, Message},
     overflow::Overflow,
-    ring::{self, Next, Poster, Reader, Span},
+    ring::{self, Batch, Next, Poster, Reader, Span},
     sync::{
         rcu_cell::{RcuBox, RcuCell},
         wait::{
@@ -286,29 +286,30 @@ impl Queue {
     fn try_read(&self, to: &mut impl Destination, done: &mut Read) -> Result {
         let reads = &mut *self.reads.lock();
         let error = loop {
-            let reader = reads.reader();
-            let next = reader
-                .as_ref()
-                .map_or(Next::Nothing, |reader| reader.next(to.room()));
-            let lost = match (next, reader) {
-                (Next::Notes(span), Some(reader)) => {
-                    let copied = copy_notes(reader, to, span);
+            let next = match reads.reader() {
+                Some(reader) => reader.next(to.room()),
+                None => Next::Nothing,
+            };
+            let lost = match next {
+                Next::Notes(batch) => {
+                    let span = batch.span();
+                    let copied = copy_batch(&batch, to);
                     if copied != span.bytes() {
-                        let whole = reader.whole_notes(span, copied);
-                        self.consume(reader, whole);
-                        done.notes = done.notes.and(whole);
+                        let whole = batch.truncate(copied);
+                        done.notes = done.notes.and(whole.span());
+                        self.consume(whole);
                         break EFAULT;
                     }
-                    let is_all = self.consume(reader, span);
+                    let is_all = self.consume(batch);
                     done.notes = done.notes.and(span);
                     if is_all || to.room() < note::MIN_LEN {
                         return Ok(());
                     }
                     continue;
                 }
-                (Next::Loss(lost), _) => lost,
-                (Next::TooLarge, _) => break ENOBUFS,
-                _ => {
+                Next::Loss(lost) => lost,
+                Next::TooLarge => break ENOBUFS,
+                Next::Nothing => {
                     // In one critical section, so that no message comes in between.
                     let (lost, is_at_end, writers) = self.with_posts(|posts| {
                         let poster = &posts.poster;
@@ -334,8 +335,8 @@ impl Queue {
                 break error;
             }
             self.with_posts(|posts| match reads.reader() {
-                Some(reader) => reader.deliver_loss(&mut posts.poster, lost),
-                None => posts.poster.deliver_pending_loss(lost),
+                Some(reader) => reader.report_loss(&mut posts.poster, lost),
+                None => posts.poster.report_pending_loss(lost),
             });
             done.records += note::MIN_LEN;
             done.lost += u64::from(lost);
@@ -351,9 +352,9 @@ impl Queue {
     ///
     /// Returns whether nothing is left to read.
     #[inline(always)]
-    fn consume(&self, reader: &mut Reader, span: Span) -> bool {
+    fn consume(&self, batch: Batch<'_>) -> bool {
         let (was_full, is_all) = self.with_posts(|posts| {
-            let was_full = reader.consume(&mut posts.poster, span);
+            let was_full = batch.consume(&mut posts.poster);
             (was_full, !posts.poster.is_readable())
         });
         if was_full {
@@ -488,7 +489,7 @@ impl Queue {
             capacity,
             messages,
             bytes,
-            delivered: totals.accepted,
+            delivered: totals.delivered,
             filtered: self.filtered.load(Relaxed),
             lost: totals.lost,
         }
@@ -639,10 +640,10 @@ impl Posts {
     }
 }
 
-/// Copies the messages in `span`, and returns how many of their bytes could be copied.
+/// Copies messages, and returns how many of their bytes could be copied.
 #[inline(always)]
-fn copy_notes(reader: &Reader, to: &mut impl Destination, span: Span) -> usize {
-    let (first, second) = reader.pieces(span);
+fn copy_batch(batch: &Batch<'_>, to: &mut impl Destination) -> usize {
+    let (first, second) = batch.pieces();
     let copied = to.append(first);
     if copied == first.len() && !second.is_empty() {
         copied + to.append(second)

@@ -131,10 +131,11 @@ pub(super) fn major_minor(dev: bindings::dev_t) -> (u32, u32) {
 macro_rules! assert_layout {
     ($message:ty, bindings::$c:ident, $($field:ident)*) => {
         const _: () = {
+            use core::mem::offset_of;
             assert!(size_of::<$message>() == size_of::<bindings::$c>());
             assert!(<$message as kernel::watch_queue::Notification>::HEADER == 0);
             $(assert!(
-                core::mem::offset_of!($message, $field) == core::mem::offset_of!(bindings::$c, $field)
+                offset_of!($message, $field) == offset_of!(bindings::$c, $field)
             );)*
         };
     };

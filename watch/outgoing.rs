@@ -16,8 +16,8 @@ use crate::note::{self, Header, Message, Note, ID_OFFSET, INFO_LENGTH, LENGTH_OF
 ///
 /// # Invariants
 ///
-/// The pointer is to a message as long as its header says, which is at least [`MIN_LEN`] bytes.  For
-/// `'a` nobody else accesses it.
+/// The pointer is to a message as long as its header says, which is at least [`MIN_LEN`] bytes.
+/// For `'a` nobody else accesses it.
 pub(crate) struct Outgoing<'a>(
     NonNull<bindings::watch_notification>,
     PhantomData<&'a mut bindings::watch_notification>,

@@ -168,8 +168,8 @@ fn nr_watches(cred: &Credential) -> &Atomic<i32> {
 ///
 /// # Invariants
 ///
-/// The watch is the source's, which lends it for `'a`.  It was initialised by [`Pending::init`], and
-/// its queue is valid for `'a`.
+/// The watch is the source's, which lends it for `'a`.  It was initialised by [`Pending::init`],
+/// and its queue is valid for `'a`.
 pub(crate) struct Pending<'a> {
     watch: NonNull<bindings::watch>,
     _lent: PhantomData<&'a mut bindings::watch>,

@@ -18,8 +18,8 @@ use super::{
 /// # Invariants
 ///
 /// All nodes are the `queue_node` of an attached watch of the queue, and are ordered by the key of
-/// their watches.  The list of each watch is valid: who removes the watches of a list takes them out
-/// of here before the list is freed.
+/// their watches.  The list of each watch is valid: before a list is freed, all its watches are
+/// removed, which takes them out of here.
 pub(crate) struct Watches {
     root: bindings::rb_root,
     is_closed: bool,
