@@ -24,7 +24,7 @@ use crate::{
 ///
 /// # Safety
 ///
-/// `inode` is valid and has its number, and nobody else knows it yet.
+/// `inode` is valid and has its number, and is not shared yet.
 #[export]
 pub(crate) unsafe extern "C" fn watch_queue_init_inode(inode: *mut bindings::inode) -> c_int {
     // SAFETY: `create_pipe_files()` has just made the inode.

@@ -4,7 +4,7 @@
 //!
 //! `create_pipe_files()` makes the inode and two files of a notification pipe as it makes those of
 //! any pipe, but they have the file operations below.  What `pipe(7)` says of pipes holds for them,
-//! except that nobody can write to them.
+//! except that they cannot be written to.
 //!
 //! The inode's `i_private` owns a reference to the [`Queue`] as long as there are files.  It is
 //! guarded by `i_lock`.
@@ -169,11 +169,11 @@ impl LockedInode<'_> {
 ///
 /// # Safety
 ///
-/// `inode` is valid and has its number, and nobody else knows it yet.
+/// `inode` is valid and has its number, and is not shared yet.
 pub(crate) unsafe fn init_inode(inode: *mut bindings::inode) -> Result {
     // SAFETY: The caller has a valid inode with a number.
     let queue = Queue::new(unsafe { (*inode).i_ino })?;
-    // SAFETY: Nobody else knows the inode, so nobody reads what is written here.
+    // SAFETY: The inode is not shared yet, so these are not read at the same time.
     let (private, operations) = unsafe {
         (
             &mut (*inode).i_private,

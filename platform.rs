@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the ring needs from where it runs.
+//! The memory and the atomics of the ring.
 //!
 //! This is the kernel's.  On the host, `tools/testing/watch_queue/` has one of the standard
 //! library and one of loom, so that [`crate::ring`] is tested and model-checked as it is.
@@ -46,7 +46,7 @@ unsafe impl<T: Copy + Send> Sync for Memory<T> {}
 impl<T: Copy> Memory<T> {
     /// Allocates the memory.  It is charged to the caller's memory cgroup.
     pub(crate) fn new(len: usize) -> Result<Self, AllocError> {
-        // It may be large: if there is not enough, nobody is to be killed for it.
+        // It may be large.  The OOM killer is not to kill a process for it.
         let flags = GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
         let mut owner = KVVec::with_capacity(len, flags)?;
         // INVARIANT: The vector has the capacity and never uses it.

@@ -249,7 +249,7 @@ enum Found {
     TooLarge,
 }
 
-/// Messages that a reader has found, and that nobody changes until they are consumed.
+/// Messages that a reader has found, and that do not change until they are consumed.
 ///
 /// # Invariants
 ///
@@ -438,15 +438,15 @@ impl Poster {
         let ring = unsafe { self.ring.as_ref().unwrap_unchecked() };
         let behind = self.offset.wrapping_add(note.bytes().len());
         if behind < ring.bytes.len() {
-            // SAFETY: The bytes are in bounds.  They are free: with fewer messages queued than
-            // there is capacity for, by the caller's promise, less than `NOTE_SIZE` bytes each, at
-            // least `NOTE_SIZE` bytes are.  What the reader did with them happened before
+            // SAFETY: The bytes are in bounds.  They are free: the caller has seen that fewer
+            // messages are queued than the capacity, each of which has less than `NOTE_SIZE` bytes,
+            // so at least `NOTE_SIZE` bytes are.  What the reader did with them happened before
             // `Reader::consume()`, which had `self`.
             unsafe { ring.bytes.write_note(self.offset, note) };
             self.head = commit(ring, self.head, note);
             self.offset = behind;
         } else {
-            // SAFETY: By the caller's promise.
+            // SAFETY: There is room, as the caller has seen, and the message reaches to the end.
             unsafe { self.append_across_end(note) };
         }
     }
@@ -463,7 +463,8 @@ impl Poster {
             return;
         };
         let cut = ring.bytes.len().wrapping_sub(self.offset);
-        // SAFETY: By the caller's promise.  The bytes are free as in `append()`.
+        // SAFETY: The caller has seen that the message reaches to the end, so `cut` is within it.
+        // The bytes are free as in `append()`.
         unsafe {
             let (head, tail) = note.bytes().split_at_unchecked(cut);
             ring.bytes.write(self.offset, head);

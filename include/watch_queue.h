@@ -114,11 +114,11 @@ static inline void __init_watch_list(struct watch_list *wlist,
 	__init_watch_list(wlist, release_watch, KBUILD_MODNAME)
 
 /**
- * post_watch_notification - Tell those who watch an object of an event.
- * @wlist: The object's watch list, or %NULL if nobody ever watched it.
+ * post_watch_notification - Post a message to all that watch an object.
+ * @wlist: The object's watch list, or %NULL if it was never watched.
  * @n: The message.  Its length in bytes, 8 to 127, is in the bits
  *	%WATCH_INFO_LENGTH of its info; the bits %WATCH_INFO_ID are overwritten.
- * @cred: Who caused the event.
+ * @cred: The credentials of the task that caused the event.
  * @id: The object, as &watch.id.
  *
  * Never allocates and never sleeps.  A queue without room for the message

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * General notification queue: what userspace and the kernel say to each other.
+ * General notification queue: the interface between kernel and userspace.
  */
 #ifndef _UAPI_LINUX_WATCH_QUEUE_H
 #define _UAPI_LINUX_WATCH_QUEUE_H
@@ -47,7 +47,7 @@ enum watch_meta_notification_subtype {
 };
 
 /*
- * What every message begins with.  A message is 8 to 127 bytes; read() returns
+ * The header of every message.  A message is 8 to 127 bytes; read() returns
  * whole messages, one right behind the other, so that all but the first may be
  * unaligned in the buffer.
  *
@@ -102,8 +102,8 @@ struct watch_notification_filter {
  * Later versions may be longer.  A kernel takes those if it knows of nothing
  * that they ask for, which is when the rest is zeroes, and says E2BIG otherwise.
  *
- * What is watched is said by source, fd and flags; tag is not looked at when
- * it is to be removed.  Sources that the kernel does not have are EOPNOTSUPP.
+ * The object is selected by source, fd and flags; tag is ignored when the watch
+ * is removed.  A source that the kernel does not have is EOPNOTSUPP.
  * Keys are watched with keyctl(KEYCTL_WATCH_KEY).
  */
 struct watch_queue_watch {
@@ -115,8 +115,8 @@ struct watch_queue_watch {
 };
 
 /*
- * WATCH_TYPE_META, WATCH_META_REMOVAL_NOTIFICATION: the long form, which tells
- * from which object the watch was removed.  The short form is the header only.
+ * WATCH_TYPE_META, WATCH_META_REMOVAL_NOTIFICATION: the long form, which has
+ * the id of the object from which the watch was removed.  The short form is the header only.
  */
 struct watch_notification_removal {
 	struct watch_notification watch;

@@ -31,7 +31,7 @@ enum Item {
 pub(crate) struct Model {
     capacity: usize,
     items: VecDeque<Item>,
-    accepted: u64,
+    delivered: u64,
     lost: u64,
 }
 
@@ -44,7 +44,7 @@ impl Model {
     fn post(&mut self, bytes: Vec<u8>) -> bool {
         if self.messages() < self.capacity {
             self.items.push_back(Item::Message(bytes));
-            self.accepted += 1;
+            self.delivered += 1;
             return true;
         }
         self.lost += 1;
@@ -229,7 +229,7 @@ pub(crate) fn check(capacity: u32, steps: &[Step]) -> Wraps {
         };
         assert_eq!(ring.poster.lost(), behind);
         let totals = Totals {
-            delivered: model.accepted,
+            delivered: model.delivered,
             lost: model.lost,
         };
         assert_eq!(ring.poster.totals(), totals);
