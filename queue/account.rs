@@ -10,8 +10,8 @@ use kernel::{bindings, page::PAGE_SIZE, prelude::*};
 
 use crate::ring::NOTE_SIZE;
 
-/// The pages that a user over the soft limit can still have: `PIPE_MIN_DEF_BUFFERS`, as for ordinary
-/// pipes.
+/// The pages that a user over the soft limit can still have: `PIPE_MIN_DEF_BUFFERS`, as for
+/// ordinary pipes.
 const SOFT_LIMIT_SPARES: usize = 2;
 
 /// The number of messages for which there is room in a page.

@@ -2,9 +2,9 @@
 
 //! Sources of notifications.
 //!
-//! A source reports to userspace what happens to objects of its own.  It keeps a [`WatchList`] in each
-//! object that can be watched, attaches notification pipes to the list when userspace asks for it,
-//! and posts a [`Notification`] for each event.  Each pipe that watches gets a copy.
+//! A source reports to userspace what happens to objects of its own.  It keeps a [`WatchList`] in
+//! each object that can be watched, attaches notification pipes to the list when userspace asks for
+//! it, and posts a [`Notification`] for each event.  Each pipe that watches gets a copy.
 //!
 //! C header: [`include/linux/watch_queue.h`](srctree/include/linux/watch_queue.h)
 //!
@@ -500,8 +500,8 @@ impl WatchList {
 #[pinned_drop]
 impl PinnedDrop for WatchList {
     fn drop(self: Pin<&mut Self>) {
-        // By the invariants there are no uses of the list after that: posting and attaching borrow it,
-        // and the queues have ended theirs.  So there is no grace period to wait for, as there is for a
+        // By the invariants there are no uses of the list after that: posting and attaching borrow
+        // it, and the queues have ended theirs.  So there is no grace period to wait for, as for a
         // list that posts find under RCU.
         self.remove_all(0);
     }
