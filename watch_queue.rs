@@ -18,7 +18,7 @@
 //!  sync         primitives that the kernel crate does not have yet
 //!
 //!  filter, note, ring, overflow     pure: no kernel needed, tested on the host as they are
-//!  platform                         what the ring needs of the kernel
+//!  platform                         memory and atomics of the ring; the host has its own
 //! ```
 //!
 //! See [`Documentation/core-api/watch_queue.rst`](srctree/Documentation/core-api/watch_queue.rst).
@@ -26,8 +26,10 @@
 mod c_api;
 mod filter;
 mod note;
+#[path = "ring/overflow.rs"]
 mod overflow;
 mod pipe_ext;
+#[path = "ring/platform.rs"]
 mod platform;
 mod queue;
 mod ring;
