@@ -14,13 +14,13 @@ pub(crate) const INFO_LENGTH: u32 = 0x0000_007f;
 /// Bits of `info` that hold the tag of the watch.
 pub(crate) const INFO_ID: u32 = 0x0000_ff00;
 
-/// How far the tag is shifted.
+/// The shift of the tag.
 pub(crate) const INFO_ID_SHIFT: u32 = 8;
 
 /// Offset of the byte of a message that is [`INFO_ID`].
 pub(crate) const ID_OFFSET: usize = if cfg!(target_endian = "little") { 5 } else { 6 };
 
-/// How far the type-specific bits of `info` are shifted.
+/// The shift of the type-specific bits of `info`.
 const INFO_TYPE_INFO_SHIFT: u32 = 16;
 
 /// `type` of the queue's own messages.
@@ -172,7 +172,7 @@ impl<'a> Note<'a> {
     }
 }
 
-/// What can be posted.
+/// A message that can be posted.
 pub(crate) trait Message {
     /// The message as such.
     fn note(&self) -> Note<'_>;

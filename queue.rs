@@ -37,7 +37,7 @@ use crate::{
 
 /// A notification queue: `struct watch_queue` to C.
 ///
-/// What a post needs comes first, so that it is in as few cache lines as possible.
+/// The fields that a post needs come first, so that they are in as few cache lines as possible.
 #[pin_data]
 #[repr(C)]
 pub(crate) struct Queue {
@@ -112,7 +112,7 @@ struct Ends {
     writers: u32,
 }
 
-/// How a file of a notification pipe is open.
+/// The mode in which a file of a notification pipe is open.
 #[derive(Clone, Copy)]
 pub(crate) struct Mode {
     pub(crate) reads: bool,
@@ -147,7 +147,7 @@ pub(crate) trait Destination {
     fn append(&mut self, bytes: &[u8]) -> usize;
 }
 
-/// What a read has returned so far.
+/// The result of a read so far.
 #[derive(Default)]
 struct Read {
     /// The messages.

@@ -206,9 +206,9 @@ pub(crate) struct Poster {
 /// The numbers of messages since the queue was made.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Totals {
-    /// Those that were delivered.
+    /// Messages that were delivered.
     pub(crate) delivered: u64,
-    /// Those that were lost.
+    /// Messages that were lost.
     pub(crate) lost: u64,
 }
 
@@ -228,7 +228,7 @@ pub(crate) struct Reader {
     reported: u32,
 }
 
-/// What comes next in the stream.
+/// The next thing in the stream.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next<'r> {
     /// Nothing that is sealed.  There may be a loss pending: [`Poster::pending_loss`].
@@ -241,7 +241,7 @@ pub(crate) enum Next<'r> {
     TooLarge,
 }
 
-/// What [`Reader::find`] finds: [`Next`], but small enough to be returned in registers.
+/// The result of [`Reader::find`]: [`Next`], but small enough to be returned in registers.
 enum Found {
     Nothing,
     Loss(u32),

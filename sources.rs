@@ -54,7 +54,7 @@ pub(crate) fn remove(queue: Borrowed<'_>, request: &Request) -> Result {
     carry_out(queue, request, Action::Remove)
 }
 
-/// What to do with a watch.
+/// A change of a watch.
 #[derive(Clone, Copy)]
 enum Action {
     Add,

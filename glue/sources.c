@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the sources have to say in C: their static keys, which the hooks in
- * other people's files branch on, and locks that are initialised at build time.
+ * The part of the sources that has to be C: their static keys, on which the
+ * hooks in other files branch, locks that are initialised at build time, and
+ * what bindgen does not see.
  */
 
 #include <linux/array_size.h>
@@ -71,7 +72,7 @@ static void release_watch(struct watch *watch)
 	}
 
 /*
- * What fanotify asks for is asked for here as well, so that a policy that knows
+ * The hooks of fanotify are called here as well, so that a policy that knows
  * of nothing else holds.
  */
 int watch_source_ask_security(u32 type, struct file *file)
@@ -109,7 +110,7 @@ bool watch_superblock_can_be_mounted(const struct super_block *sb)
 
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_superblock_key, HZ);
 DEFINE_WATCH_SOURCE(watch_superblock_source, watch_superblock_key, "superblock", 6);
-/* What a superblock is called in notifications, by its address */
+/* The ids of superblocks in notifications, by their addresses */
 DEFINE_XARRAY(watch_superblock_ids);
 
 /* For file systems that are modules */

@@ -27,9 +27,9 @@ struct watch_queue;
 
 /**
  * struct watch - One object watched by one queue.
- * @info_id: What userspace calls the watch, already shifted into the bits
+ * @info_id: The tag, by which userspace knows the watch, shifted into the bits
  *	%WATCH_INFO_ID; or'd into the info field of each message.
- * @id: What the source calls the object; matched against the id of a post.
+ * @id: The id of the object; matched against the id of a post.
  * @private: For the source.
  *
  * Allocated by the source with kmalloc(), as the first or only member of what
@@ -63,7 +63,7 @@ struct watch {
  * @watchers: The watches, walked under RCU.
  * @release_watch: Called for each watch that leaves the list, in the context
  *	of whoever removes it and without locks held; or %NULL.
- * @source: What the source is called, for people to read; or %NULL.
+ * @source: The name of the source, for people to read; or %NULL.
  * @lock: Serialises changes of @watchers.
  *
  * Must stay readable for a grace period after its last watch is removed, unless

@@ -3,9 +3,9 @@
  * General notification queue: the hooks of its sources, for those files in
  * which things happen.
  *
- * A hook costs a static branch as long as nothing of its
- * source is watched.  Those of block devices may be called in any context but NMI, all
- * others in process context, with locks held or not.
+ * A hook costs a static branch as long as nothing of its source is watched.
+ * Those of block devices may be called in any context but NMI, all others in
+ * process context, with locks held or not.
  */
 
 #ifndef _LINUX_WATCH_SOURCES_H

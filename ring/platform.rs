@@ -57,7 +57,7 @@ impl<T: Copy> Memory<T> {
         })
     }
 
-    /// How many values there is memory for.
+    /// Returns the number of values for which there is memory.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -71,7 +71,7 @@ impl<T: Copy> Memory<T> {
     /// same time.
     #[inline]
     pub(crate) unsafe fn write(&self, at: usize, values: &[T]) {
-        // SAFETY: The memory is valid by the invariants and the caller's promise.  It does not
+        // SAFETY: By the invariants the memory is valid, and the caller stays in it.  It does not
         // overlap `values`, which is borrowed.
         unsafe {
             core::ptr::copy_nonoverlapping(values.as_ptr(), self.start.add(at), values.len());
@@ -86,7 +86,7 @@ impl<T: Copy> Memory<T> {
     /// same time.
     #[inline]
     pub(crate) unsafe fn read(&self, at: usize) -> T {
-        // SAFETY: The memory is valid by the invariants and the caller's promise.
+        // SAFETY: By the invariants the memory is valid, and the caller has written the value.
         unsafe { *self.start.add(at) }
     }
 
@@ -98,7 +98,8 @@ impl<T: Copy> Memory<T> {
     /// as long as they are borrowed.
     #[inline]
     pub(crate) unsafe fn slice(&self, at: usize, len: usize) -> &[T] {
-        // SAFETY: The memory is valid by the invariants and the caller's promise.
+        // SAFETY: By the invariants the memory is valid.  The caller has written the values, and
+        // keeps others from writing them.
         unsafe { core::slice::from_raw_parts(self.start.add(at), len) }
     }
 }
@@ -111,8 +112,8 @@ impl Memory<u8> {
     /// As for [`Memory::write`].
     #[inline(always)]
     pub(crate) unsafe fn write_note(&self, at: usize, note: Note<'_>) {
-        // SAFETY: The memory from `at` to the end of the message is valid by the invariants and the
-        // caller's promise.  It does not overlap the message, which is borrowed.
+        // SAFETY: By the invariants the memory is valid, and the caller stays in it.  It does not
+        // overlap the message, which is borrowed.
         unsafe { note.copy_to(self.start.add(at)) };
     }
 }

@@ -58,7 +58,7 @@ fn source() -> Source {
     unsafe { Source::from_raw(&raw mut bindings::watch_block_source) }
 }
 
-/// What can be watched.
+/// An object of this source.
 pub(super) enum Watched {
     /// All block devices there are.
     All,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happens to mounts.
+//! Changes of mounts.
 //!
 //! Two kinds of objects can be watched: a mount namespace, and a mount with all that is below it.
 //! For the latter, a post walks up from the mount to which something happened.  So a mount that is
@@ -69,12 +69,12 @@ fn subtrees() -> Source {
     unsafe { Source::from_raw(&raw mut bindings::watch_mount_source) }
 }
 
-/// What can be watched.
+/// An object of this source.
 pub(super) struct Watched {
     file: ARef<LocalFile>,
     source: Source,
     id: u64,
-    /// Whether the object was found by the mount of the file, which can be taken away meanwhile.
+    /// The object was found by the mount of the file, which can be taken away meanwhile.
     by_mount: bool,
     may_watch: bool,
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the sources have in common.
+//! The common part of the sources.
 //!
 //! An object has no watch list of its own, so that none that can be watched is larger for it.
 //! Each [`Source`] has a few lists for all of its objects, which a 64-bit id tells apart.  A post

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happens to mounted file systems.
+//! Errors and other events of mounted file systems.
 //!
 //! A superblock is found by its address, as two can have the same device number.  Addresses are
 //! reused, so it gets an id when it is watched for the first time, and ids are not.

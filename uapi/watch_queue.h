@@ -116,7 +116,8 @@ struct watch_queue_watch {
 
 /*
  * WATCH_TYPE_META, WATCH_META_REMOVAL_NOTIFICATION: the long form, which has
- * the id of the object from which the watch was removed.  The short form is the header only.
+ * the id of the object from which the watch was removed.  The short form is the
+ * header only.
  */
 struct watch_notification_removal {
 	struct watch_notification watch;
@@ -188,7 +189,7 @@ enum superblock_notification_subtype {
 	NOTIFY_SUPERBLOCK_QUOTA	= 3,	/* superblock_quota_notification */
 };
 
-/* What went wrong where, when there was an error */
+/* The operation that failed */
 enum superblock_error_kind {
 	SUPERBLOCK_BUFFERED_READ = 0,	/* Reading a file into the page cache */
 	SUPERBLOCK_BUFFERED_WRITE = 1,	/* Writing it back */
@@ -221,7 +222,7 @@ struct superblock_quota_notification {
 	__u32	error;			/* EDQUOT if that was refused, otherwise 0 */
 	__u32	kind;			/* QUOTA_NL_*, in linux/quota.h */
 	__u32	type;			/* USRQUOTA, GRPQUOTA or PRJQUOTA */
-	__u32	id;			/* Whose */
+	__u32	id;			/* Of the user, group or project */
 };
 
 /*
@@ -246,7 +247,7 @@ enum block_notification_subtype {
 	NOTIFY_BLOCK_OTHER	= 9,	/* See error */
 };
 
-/* What was to be done */
+/* The operation that failed */
 enum block_notification_op {
 	BLOCK_READ		= 0,
 	BLOCK_WRITE		= 1,

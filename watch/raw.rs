@@ -27,7 +27,7 @@ use crate::{
     queue::Queue,
 };
 
-/// What a source gets back when its watch is detached, if it asked for that.
+/// The function that a source has called when its watch is detached, if any.
 pub(super) type ReleaseWatch = Option<unsafe extern "C" fn(*mut bindings::watch)>;
 
 /// The order of watches in a tree: by object.
@@ -242,7 +242,7 @@ impl<'a> Pending<'a> {
 ///
 /// # Invariants
 ///
-/// Those of [`Watch`], and nobody else accesses the watch.
+/// Those of [`Watch`], and the watch is not shared.
 pub(super) struct Owning(pub(super) NonNull<bindings::watch>);
 
 /// A watch that one of the sources here is about to attach.

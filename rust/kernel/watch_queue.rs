@@ -114,7 +114,7 @@ use pin_init::init_zeroed;
 pub const MESSAGE_SIZES: RangeInclusive<usize> =
     size_of::<bindings::watch_notification>()..=bindings::WATCH_INFO_LENGTH as usize;
 
-/// What every message begins with: `struct watch_notification`.
+/// The header of a message: `struct watch_notification`.
 ///
 /// `M` is the message.
 #[repr(transparent)]
@@ -380,7 +380,7 @@ impl WatchList {
     }
 
     fn remove(&self, id: u64, all: bool) {
-        // That there was nothing to remove is not an error here.
+        // If there was nothing to remove, that is no error here.
         //
         // SAFETY: The list is initialised by the invariants.  Null stands for all queues.  A watch
         // that is added meanwhile may stay on it; the list is not freed before `drop()`, when none
@@ -390,7 +390,7 @@ impl WatchList {
         };
     }
 
-    /// Whether anybody watches any object of the list.
+    /// Returns whether any object of the list is watched.
     ///
     /// Posting begins with that.  It is of use where a message is costly to make.
     #[inline]

@@ -60,7 +60,7 @@ const UNWATCH_TICKS: u32 = _IOW::<i32>('|' as u32, 0x91);
 
 const PERIOD: Delta = Delta::from_millis(100);
 
-/// What a watch is on.  There is one object to a list, so there is only one id.
+/// The id of the object.  There is one object to a list, so there is only one id.
 const TIMER: u64 = 0;
 
 module! {
@@ -102,14 +102,14 @@ impl From<Tick> for u8 {
     }
 }
 
-/// What userspace reads for each tick.
+/// The message that userspace reads for each tick.
 #[repr(C)]
 #[derive(IntoBytes)]
 struct TickNotification {
     header: Header<Self>,
-    /// How many ticks there have been, those counted that were missed.
+    /// The number of ticks so far, including those that were missed.
     ticks: u64,
-    /// How many ticks were missed right before this one.
+    /// The number of ticks that were missed right before this one.
     missed: u64,
 }
 
