@@ -9,7 +9,8 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
-        new_mutex, new_spinlock_irq, rcu, Arc, ArcBorrow, Mutex, SpinLockIrq,
+        new_mutex, new_spinlock, new_spinlock_irq, rcu, Arc, ArcBorrow, Mutex, SpinLock,
+        SpinLockIrq,
     },
 };
 
@@ -60,7 +61,7 @@ pub(crate) struct Queue {
     watches: SpinLockIrq<Watches>,
     /// The rules of the filter as userspace gave them.  Their lock serialises changes of `filter`.
     #[pin]
-    rules: Mutex<Option<KVec<Rule>>>,
+    rules: SpinLock<Option<KVec<Rule>>>,
     /// The receivers of `SIGIO` when there is something to read.
     readable: Fasync,
     /// The receivers of `SIGIO` when something has been read.
@@ -201,7 +202,7 @@ impl Queue {
                 reads <- new_mutex!(Reads::Unsized, "watch_queue::reads"),
                 room <- new_wait_lock!((), c"watch_queue::room"),
                 watches <- new_spinlock_irq!(Watches::new(), "watch_queue::watches"),
-                rules <- new_mutex!(None, "watch_queue::rules"),
+                rules <- new_spinlock!(None, "watch_queue::rules"),
                 readable: Fasync::new(),
                 writable: Fasync::new(),
                 user: User::current(),
@@ -465,10 +466,12 @@ impl Queue {
     fn replace_filter(&self, filter: Option<RcuBox<Filter>>, rules: Option<KVec<Rule>>) {
         let mut current = self.rules.lock();
         self.filter.replace(filter);
-        *current = rules;
+        let old = mem::replace(&mut *current, rules);
+        drop(current);
+        drop(old);
     }
 
-    /// Calls `f` with the rules of the filter, of which there are none if there is no filter.
+    /// Calls `f`, which must not sleep, with the rules of the filter, if there is one.
     pub(crate) fn with_rules<R>(&self, f: impl FnOnce(&[Rule]) -> R) -> R {
         f(self.rules.lock().as_deref().unwrap_or_default())
     }
@@ -592,17 +595,15 @@ impl Queue {
         })
     }
 
-    /// Frees what the queue holds, after the last file is closed.
+    /// Detaches the watches and frees the ring, after the last file is closed.
     ///
-    /// Watches can refer to the queue for a little longer.
+    /// The watches refer to the queue for a grace period longer, and its filter goes with it.
     pub(crate) fn close(&self) {
         watch::detach_all(self);
-        self.filter.replace(None);
         let poster =
             self.with_posts(|posts| mem::replace(&mut posts.poster, Poster::unsized_yet()));
-        let reads = mem::replace(&mut *self.reads.lock(), Reads::Unsized);
-        // The last half of the ring frees its memory, which is not to be done with a lock held.
-        drop(reads);
+        *self.reads.lock() = Reads::Unsized;
+        // This is the last half of the ring, which frees its memory.
         drop(poster);
     }
 }
