@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Filters: which messages a queue lets through.
+//! Filters: the rules by which a queue lets messages through.
 //!
-//! The rule is the one `include/uapi/linux/watch_queue.h` states for `struct
-//! watch_notification_type_filter`.  Sixteen rules are as cheap to match as one, because the set
-//! is prepared when it is installed, as packet classifiers do it with bit vectors: for each byte
-//! of the header and each value that byte can have, one word says which rules accept it.  A
-//! message matches if a bit is left when the words for its bytes are and'ed together.
+//! `include/uapi/linux/watch_queue.h` says for `struct watch_notification_type_filter` which
+//! messages a rule accepts.  Sixteen rules are as cheap to match as one, because the set is
+//! prepared when it is installed, like the bit vectors of packet classifiers: for each byte of the
+//! header and each value of that byte, one word says which rules accept it.  A message matches if a
+//! bit is left when the words for its bytes are and'ed together.
 
 use core::ops::RangeInclusive;
 
 use crate::note::{Header, INFO_LENGTH};
 
-/// How many rules a filter can have.
+/// The largest number of rules of a filter.
 pub(crate) const MAX_RULES: usize = 16;
 
 /// A set of rules: bit N is rule N.
@@ -25,18 +25,18 @@ const _: () = assert!(Rules::BITS as usize == MAX_RULES);
 pub(crate) struct Rule {
     /// The type to let through.
     pub(crate) kind: u32,
-    /// What the bits of `info` under `info_mask` have to be.
+    /// The values that the bits of `info` under `info_mask` have to have.
     pub(crate) info_filter: u32,
-    /// Which bits of `info` matter.
+    /// The bits of `info` that matter.
     pub(crate) info_mask: u32,
     /// The subtypes to let through: bit N % 32 of word N / 32.
     pub(crate) subtypes: [u32; 8],
 }
 
 impl Rule {
-    /// Whether userspace may ask for this rule.
+    /// Returns whether userspace may ask for this rule.
     ///
-    /// It may not ask for bits outside of the mask, which could never match, nor for a length.
+    /// Bits outside of the mask could never match, and a length cannot be asked for.
     pub(crate) fn is_valid(&self) -> bool {
         self.info_filter & !self.info_mask == 0 && self.info_mask & INFO_LENGTH == 0
     }
@@ -45,7 +45,7 @@ impl Rule {
         self.subtypes[usize::from(subtype) / 32] >> (subtype % 32) & 1 != 0
     }
 
-    /// The subtypes to let through, as ranges in ascending order.
+    /// Returns the subtypes to let through, as ranges in ascending order.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u8>> + '_ {
         let mut rest = 0..=u8::MAX;
         core::iter::from_fn(move || {
@@ -77,18 +77,8 @@ pub(crate) struct Filter {
     info: [Table; 3],
     /// By bit 7 of `info`.  The bits below it are the length, which no rule can ask for.
     above_length: [Rules; 2],
-    /// What of the rules cannot be told from the tables.
-    rules: [Words; MAX_RULES],
-    /// How many of `rules` there are.
+    /// The number of rules.
     nr_rules: u8,
-}
-
-/// A [`Rule`] without its subtypes.
-#[derive(Clone, Copy)]
-struct Words {
-    kind: u32,
-    info_filter: u32,
-    info_mask: u32,
 }
 
 impl Filter {
@@ -98,28 +88,18 @@ impl Filter {
         kind: [[0; 256]; 3],
         info: [[0; 256]; 3],
         above_length: [0; 2],
-        rules: [Words {
-            kind: 0,
-            info_filter: 0,
-            info_mask: 0,
-        }; MAX_RULES],
         nr_rules: 0,
     };
 
     /// Adds `rule`.  Returns whether there was room for it.
     pub(crate) fn add(&mut self, rule: &Rule) -> bool {
-        let Some(words) = self.rules.get_mut(usize::from(self.nr_rules)) else {
+        if usize::from(self.nr_rules) == MAX_RULES {
             return false;
-        };
-        *words = Words {
-            kind: rule.kind,
-            info_filter: rule.info_filter,
-            info_mask: rule.info_mask,
-        };
+        }
         let bit: Rules = 1 << self.nr_rules;
         self.nr_rules += 1;
 
-        // A type that does not fit its 24 bits is one no message has.
+        // No message has a type of more than 24 bits.
         if rule.kind >> 24 == 0 {
             for (table, byte) in self.kind.iter_mut().zip(rule.kind.to_le_bytes()) {
                 table[usize::from(byte)] |= bit;
@@ -146,22 +126,23 @@ impl Filter {
         true
     }
 
-    /// The rules that may accept a message of this type and subtype, as far as two bytes tell.
+    /// Returns the rules that accept the subtype and the lowest byte of the type.
     #[inline]
     fn candidates(&self, kind: u32, subtype: u8) -> Rules {
         let [kind0, ..] = kind.to_le_bytes();
         self.subtype[usize::from(subtype)] & self.kind[0][usize::from(kind0)]
     }
 
-    /// Whether all messages that begin with this word are rejected: most of what is rejected can be
-    /// told from that alone.
+    /// Returns whether all messages that begin with this word are rejected.
+    ///
+    /// Most messages that a filter rejects are rejected for this word alone.
     #[inline]
     pub(crate) fn rejects_all_of(&self, first_word: u32) -> bool {
         let (kind, subtype) = Header::split_word(first_word);
         self.candidates(kind, subtype) == 0
     }
 
-    /// Whether any rule accepts a message with this header.
+    /// Returns whether any rule accepts a message with this header.
     #[inline]
     pub(crate) fn accepts(&self, header: Header) -> bool {
         let [_, kind1, kind2, _] = header.kind.to_le_bytes();
@@ -176,23 +157,6 @@ impl Filter {
         rules &= self.info[1][usize::from(info2)];
         rules &= self.info[2][usize::from(info3)];
         rules != 0
-    }
-
-    /// The rules, in the order in which they were added.
-    pub(crate) fn rules(&self) -> impl Iterator<Item = Rule> + '_ {
-        let rules = self.rules.iter().take(usize::from(self.nr_rules));
-        rules.enumerate().map(|(nr, words)| {
-            let mut subtypes = [0; 8];
-            for (value, accepting) in self.subtype.iter().enumerate() {
-                subtypes[value / 32] |= u32::from(accepting >> nr & 1) << (value % 32);
-            }
-            Rule {
-                kind: words.kind,
-                info_filter: words.info_filter,
-                info_mask: words.info_mask,
-                subtypes,
-            }
-        })
     }
 }
 
@@ -334,21 +298,6 @@ mod tests {
                 assert_eq!(filter.accepts(header), u32::from(subtype) == kind * 9);
             }
         }
-    }
-
-    #[test]
-    fn the_rules_can_be_read_back() {
-        let mut filter = boxed();
-        let mut odd = rule(7, 200);
-        odd.subtypes[0] = 0x8000_0001;
-        odd.info_mask = 0xffff_ff00;
-        odd.info_filter = 0x1234_5600;
-        assert!(filter.add(&rule(1, 31)));
-        assert!(filter.add(&odd));
-        let mut rules = filter.rules();
-        assert!(rules.next() == Some(rule(1, 31)));
-        assert!(rules.next() == Some(odd));
-        assert!(rules.next().is_none());
     }
 
     #[test]

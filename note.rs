@@ -14,13 +14,13 @@ pub(crate) const INFO_LENGTH: u32 = 0x0000_007f;
 /// Bits of `info` that hold the tag of the watch.
 pub(crate) const INFO_ID: u32 = 0x0000_ff00;
 
-/// How far the tag is shifted.
+/// The shift of the tag.
 pub(crate) const INFO_ID_SHIFT: u32 = 8;
 
 /// Offset of the byte of a message that is [`INFO_ID`].
 pub(crate) const ID_OFFSET: usize = if cfg!(target_endian = "little") { 5 } else { 6 };
 
-/// How far the type-specific bits of `info` are shifted.
+/// The shift of the type-specific bits of `info`.
 const INFO_TYPE_INFO_SHIFT: u32 = 16;
 
 /// `type` of the queue's own messages.
@@ -32,7 +32,7 @@ pub(crate) const META_REMOVAL: u8 = 0;
 /// `subtype` of [`TYPE_META`]: messages were lost.
 const META_LOSS: u8 = 1;
 
-/// Offset of the byte of a message from which [`length_from`] tells its size.
+/// Offset of the byte of a message that holds its size, see [`length_from`].
 pub(crate) const LENGTH_OFFSET: usize = if cfg!(target_endian = "little") { 4 } else { 7 };
 
 /// Bits of the byte at [`LENGTH_OFFSET`] that hold the size.
@@ -112,7 +112,7 @@ impl<'a> Note<'a> {
     /// They are.
     #[inline]
     pub(crate) unsafe fn new_unchecked(bytes: &'a [u8]) -> Self {
-        // INVARIANT: By the caller's promise.
+        // INVARIANT: The requirement is the invariant.
         Self(bytes)
     }
 
@@ -140,8 +140,8 @@ impl<'a> Note<'a> {
 
         let (from, length) = (self.0.as_ptr(), self.0.len());
         // SAFETY: All words lie within the message: each block that is counted from its front or
-        // back is copied only if the message is longer than it takes.  So `to` is valid for them
-        // by the caller's promise.
+        // back is copied only if the message is longer than it takes.  The caller has
+        // room for the message at `to`.
         unsafe {
             let copy = |offset: usize| {
                 let word = from.add(offset).cast::<u64>().read_unaligned();
@@ -172,21 +172,21 @@ impl<'a> Note<'a> {
     }
 }
 
-/// What can be posted.
+/// A message that can be posted.
 pub(crate) trait Message {
     /// The message as such.
     fn note(&self) -> Note<'_>;
 }
 
-/// The size of a message, given its byte at [`LENGTH_OFFSET`].
+/// Returns the size of a message, given its byte at [`LENGTH_OFFSET`].
 #[inline]
 pub(crate) fn length_from(byte: u8) -> usize {
     usize::from(byte & LENGTH_BITS)
 }
 
-/// The record that tells a reader that `lost` messages are missing at its place in the stream.
+/// Makes the record of a loss of `lost` messages.
 ///
-/// Its count has 16 bits; it says 65535 for that many and for more.
+/// The record has 16 bits for the number.  65535 stands for that many and for more.
 pub(crate) fn loss_record(lost: u32) -> [u8; MIN_LEN] {
     Header {
         kind: TYPE_META,
@@ -196,8 +196,7 @@ pub(crate) fn loss_record(lost: u32) -> [u8; MIN_LEN] {
     .to_bytes()
 }
 
-/// The message that tells a watcher that its watch with the tag `info_id`, on the object `id`, is
-/// gone.
+/// A removal notification: the watch with the tag `info_id`, on the object `id`, was detached.
 #[repr(align(4))]
 pub(crate) struct Removal {
     bytes: [u8; 16],

@@ -4,44 +4,44 @@
 //!
 //! `create_pipe_files()` makes the inode and two files of a notification pipe as it makes those of
 //! any pipe, but they have the file operations below.  What `pipe(7)` says of pipes holds for them,
-//! except that nobody can write to them.
+//! except that they cannot be written to.
 //!
-//! The inode's `i_private` owns a reference to the [`Queue`] as long as there are files; it is
+//! The inode's `i_private` owns a reference to the [`Queue`] as long as there are files.  It is
 //! guarded by `i_lock`.
 //!
 //! C header: [`include/linux/pipe_fs_i.h`](srctree/include/linux/pipe_fs_i.h)
 
-use core::ptr;
+use core::{marker::PhantomData, ptr};
 use kernel::{
     bindings,
     error::from_result,
-    fs::File,
-    ioctl::_IO,
+    fs::{file::flags::O_NONBLOCK, LocalFile},
     iov::IovIterDest,
     page::PAGE_SIZE,
     prelude::*,
+    seq_file::SeqFile,
     sync::{
         lock::{spinlock::SpinLockBackend, Guard, Lock},
         Arc,
     },
-    uaccess::{UserPtr, UserSlice},
+    uaccess::UserPtr,
 };
 
+mod destination;
+mod fdinfo;
+mod ioctl;
+
+use self::destination::UserBuffer;
 use crate::{
-    destination::UserBuffer,
-    fdinfo,
-    filter::{Filter, Rule, MAX_RULES},
-    rcu_cell::RcuBox,
-    sources,
-    wait::{Events, ERROR, HANGUP, READABLE, WRITABLE},
-    Borrowed, Ends, Queue,
+    queue::{Borrowed, Mode, Queue},
+    sync::wait::PollTable,
 };
 
 /// The file operations of notification pipes.
 #[repr(transparent)]
 struct FileOperations(bindings::file_operations);
 
-// SAFETY: It is a table of functions, and never changes.
+// SAFETY: It is a table of functions that never changes.
 unsafe impl Sync for FileOperations {}
 
 static FILE_OPERATIONS: FileOperations = FileOperations(bindings::file_operations {
@@ -55,194 +55,193 @@ static FILE_OPERATIONS: FileOperations = FileOperations(bindings::file_operation
     unlocked_ioctl: Some(ioctl),
     compat_ioctl: bindings::compat_ptr_ioctl,
     fasync: Some(fasync),
-    show_fdinfo: Some(fdinfo::show),
+    show_fdinfo: Some(show_fdinfo),
     ..pin_init::zeroed()
 });
 
-const SET_SIZE: u32 = _IO(b'W' as u32, 0x60);
-const SET_FILTER: u32 = _IO(b'W' as u32, 0x61);
-
-/// The queue of an open file, if that is a notification pipe.
+/// An open file of a notification pipe.
 ///
-/// # Safety
+/// # Invariants
 ///
-/// `file` is open, and stays so for `'a`.
-pub(crate) unsafe fn queue_of_file<'a>(file: *mut bindings::file) -> Option<Borrowed<'a>> {
-    // SAFETY: By the caller's promise.
-    let ours = unsafe { ptr::eq((*file).f_op, &FILE_OPERATIONS.0) };
-    // SAFETY: The file operations say that it is.
-    ours.then(|| unsafe { queue_of(file) })
-}
-
-/// The queue of an open notification pipe.
-///
-/// # Safety
-///
-/// `file` is a notification pipe, is open, and stays so for `'a`.
-#[inline]
-pub(crate) unsafe fn queue_of<'a>(file: *mut bindings::file) -> Borrowed<'a> {
-    // SAFETY: As long as there are files, `i_private` owns a reference.  The pointer came out of
-    // `Arc::into_raw()`, in `watch_queue_init_inode()`.
-    unsafe { Borrowed::from_raw((*(*file).f_inode).i_private.cast()) }
-}
-
-/// # Safety
-///
-/// `inode` is valid for `'a`.
-unsafe fn lock_inode<'a>(inode: *mut bindings::inode) -> Guard<'a, (), SpinLockBackend> {
-    // SAFETY: By the caller's promise.
-    unsafe { Lock::from_raw(&raw mut (*inode).i_lock) }.lock()
-}
-
-/// Makes a new inode of pipefs that of a notification pipe, with a queue that counts on two files.
-///
-/// Returns 0 or `-ENOMEM`.
-///
-/// Context: Process context.
-///
-/// # Safety
-///
-/// `inode` is new but for its number, and valid.
-#[export]
-pub(crate) unsafe extern "C" fn watch_queue_init_inode(inode: *mut bindings::inode) -> c_int {
-    from_result(|| {
-        // SAFETY: The inode is valid, and has its number.
-        let queue = Queue::new(unsafe { (*inode).i_ino })?;
-        // SAFETY: By the caller's promise nobody else knows the inode.
-        unsafe {
-            (*inode).i_private = Arc::into_raw(queue).cast_mut().cast();
-            (*inode).__bindgen_anon_3.i_fop = &FILE_OPERATIONS.0;
-        }
-        Ok(0)
-    })
-}
-
-/// Drops what the inode of a notification pipe holds for one file.
-///
-/// Context: Process context.
-///
-/// # Safety
-///
-/// `inode` came from [`watch_queue_init_inode`], and this is called once for each of its files.
-#[export]
-pub(crate) unsafe extern "C" fn watch_queue_put_inode(inode: *mut bindings::inode) {
-    // SAFETY: The inode is valid.
-    let locked = unsafe { lock_inode(inode) };
-    // SAFETY: The file that is being dropped is one for which `i_private` owns a reference.
-    let queue = unsafe { Borrowed::<'_>::from_raw((*inode).i_private.cast()) };
-    let last = queue.posts.with(|posts| {
-        posts.ends.files -= 1;
-        posts.ends.files == 0
-    });
-    if !last {
-        return;
-    }
-    // SAFETY: As above; the reference is taken out of `i_private`.
-    let queue: Arc<Queue> = unsafe {
-        let private = core::mem::replace(&mut (*inode).i_private, ptr::null_mut());
-        Arc::from_raw(private.cast())
-    };
-    drop(locked);
-    queue.close();
-}
-
-/// What `pipe_fcntl()` answers for a notification pipe.
-///
-/// Returns the size in bytes for `F_GETPIPE_SZ`, `-EBUSY` for `F_SETPIPE_SZ`, `-EBADF` if `file` is
-/// not a notification pipe, and `-EINVAL` otherwise.
-///
-/// Context: Process context.
-///
-/// # Safety
-///
-/// `file` is open.
-#[export]
-pub(crate) unsafe extern "C" fn watch_queue_fcntl(
-    file: *mut bindings::file,
-    cmd: c_uint,
-) -> c_long {
-    from_result(|| {
-        // SAFETY: The caller keeps the file open.
-        let queue = unsafe { queue_of_file(file) }.ok_or(EBADF)?;
-        match cmd {
-            bindings::F_GETPIPE_SZ => {
-                // What userspace has always been told of a pipe as it is made.
-                let pages = queue.pages().unwrap_or(bindings::PIPE_DEF_BUFFERS as usize);
-                Ok((pages * PAGE_SIZE) as c_long)
-            }
-            bindings::F_SETPIPE_SZ => Err(EBUSY),
-            _ => Err(EINVAL),
-        }
-    })
-}
-
-/// How a file was opened, as `f_mode` says.
+/// The file has [`FILE_OPERATIONS`].  It is one of those that its inode counts, which owns a queue
+/// as long as it counts any.
 #[derive(Clone, Copy)]
-struct Mode {
-    reads: bool,
-    writes: bool,
-}
+struct PipeFile<'a>(&'a LocalFile);
 
-impl Mode {
+impl<'a> PipeFile<'a> {
+    /// Takes what the VFS gives to one of the [`FILE_OPERATIONS`].
+    ///
     /// # Safety
     ///
-    /// `file` is valid.
-    unsafe fn of(file: *mut bindings::file) -> Self {
-        // SAFETY: By the caller's promise.
-        let mode = unsafe { (*file).f_mode };
-        Self {
+    /// `file` has these file operations, and is open for `'a`.
+    #[inline(always)]
+    unsafe fn from_raw(file: *mut bindings::file) -> Self {
+        // INVARIANT: A file gets these operations by `watch_queue_init_inode()`, which counts it,
+        // or by `open()`, which does the same.
+        // SAFETY: The caller keeps the file open.  Nobody uses its `f_pos`, as it is a stream.
+        Self(unsafe { LocalFile::from_raw_file(file) })
+    }
+
+    /// Returns the file if it is a notification pipe.
+    fn new(file: &'a LocalFile) -> Option<Self> {
+        // SAFETY: The file is valid, and its operations do not change as long as it is open.
+        let operations = unsafe { (*file.as_ptr()).f_op };
+        // INVARIANT: These are the operations.  As for the count, see `from_raw()`.
+        ptr::eq(operations, &FILE_OPERATIONS.0).then_some(Self(file))
+    }
+
+    #[inline(always)]
+    fn queue(self) -> Borrowed<'a> {
+        // SAFETY: A file has an inode, and the file is open.
+        let private = unsafe { (*(*self.0.as_ptr()).f_inode).i_private };
+        // SAFETY: By the invariants the inode owns a queue as long as the file is open.  The
+        // pointer came out of `Arc::into_raw()` in `init_inode()`.
+        unsafe { Borrowed::from_raw(private.cast()) }
+    }
+
+    #[inline(always)]
+    fn mode(self) -> Mode {
+        // SAFETY: The file is valid.  How it is open does not change.
+        let mode = unsafe { (*self.0.as_ptr()).f_mode };
+        Mode {
             reads: mode & bindings::FMODE_READ != 0,
             writes: mode & bindings::FMODE_WRITE != 0,
         }
     }
+
+    #[inline(always)]
+    fn may_wait(self) -> bool {
+        self.0.flags() & O_NONBLOCK == 0
+    }
 }
 
-impl Ends {
-    fn add(&mut self, mode: Mode) {
-        self.readers += u32::from(mode.reads);
-        self.writers += u32::from(mode.writes);
+/// Returns the queue of an open file, if the file is a notification pipe.
+pub(crate) fn queue_of(file: &LocalFile) -> Option<Borrowed<'_>> {
+    PipeFile::new(file).map(PipeFile::queue)
+}
+
+/// A locked inode of a notification pipe.
+///
+/// # Invariants
+///
+/// `i_private` of the inode, which is valid for `'a`, is null or owns a reference to a [`Queue`].
+struct LockedInode<'a> {
+    inode: *mut bindings::inode,
+    _guard: Guard<'a, (), SpinLockBackend>,
+    _inode: PhantomData<&'a bindings::inode>,
+}
+
+impl LockedInode<'_> {
+    /// # Safety
+    ///
+    /// `inode` is that of a notification pipe, and valid for the lifetime of the result.
+    unsafe fn new(inode: *mut bindings::inode) -> Self {
+        // SAFETY: The caller keeps the inode valid, and every inode has an initialised lock.
+        let lock = unsafe { Lock::from_raw(&raw mut (*inode).i_lock) };
+        // INVARIANT: `init_inode()` stored a reference, and `take_queue()` takes it out.
+        Self {
+            inode,
+            _guard: lock.lock(),
+            _inode: PhantomData,
+        }
     }
 
-    fn remove(&mut self, mode: Mode) {
-        self.readers -= u32::from(mode.reads);
-        self.writers -= u32::from(mode.writes);
+    /// Returns the queue, unless the last file has been closed.
+    fn queue(&self) -> Option<Borrowed<'_>> {
+        // SAFETY: The inode is valid by the invariants, and locked.
+        let private = unsafe { (*self.inode).i_private };
+        // SAFETY: By the invariants the pointer owns a reference, which nobody takes out as long as
+        // the inode is locked.
+        (!private.is_null()).then(|| unsafe { Borrowed::from_raw(private.cast()) })
     }
 
-    /// Whether one side is left without the other.
-    fn is_one_sided(&self) -> bool {
-        (self.readers == 0) != (self.writers == 0)
+    /// Takes the inode's reference to its queue, if it has one.
+    fn take_queue(&mut self) -> Option<Arc<Queue>> {
+        // SAFETY: The inode is valid by the invariants, and locked.
+        let private = unsafe { &mut (*self.inode).i_private };
+        let private = core::mem::replace(private, ptr::null_mut());
+        // SAFETY: By the invariants the pointer owned a reference, which is the caller's from here.
+        (!private.is_null()).then(|| unsafe { Arc::from_raw(private.cast()) })
+    }
+}
+
+/// Makes a new inode of pipefs that of a notification pipe, with a queue that counts two files.
+///
+/// # Safety
+///
+/// `inode` is valid and has its number, and is not shared yet.
+pub(crate) unsafe fn init_inode(inode: *mut bindings::inode) -> Result {
+    // SAFETY: The caller has a valid inode with a number.
+    let queue = Queue::new(unsafe { (*inode).i_ino })?;
+    // SAFETY: The inode is not shared yet, so these are not read at the same time.
+    let (private, operations) = unsafe {
+        (
+            &mut (*inode).i_private,
+            &mut (*inode).__bindgen_anon_3.i_fop,
+        )
+    };
+    *private = Arc::into_raw(queue).cast_mut().cast();
+    *operations = &FILE_OPERATIONS.0;
+    Ok(())
+}
+
+/// Drops what the inode of a notification pipe holds for one file.
+///
+/// # Safety
+///
+/// `inode` is one of [`init_inode`].  This is called once for each of its files.
+pub(crate) unsafe fn put_inode(inode: *mut bindings::inode) {
+    // SAFETY: The caller has a file of the inode, which keeps it valid.
+    let mut locked = unsafe { LockedInode::new(inode) };
+    if !locked.queue().is_some_and(|queue| queue.drop_file()) {
+        return;
+    }
+    let queue = locked.take_queue();
+    drop(locked);
+    if let Some(queue) = queue {
+        queue.close();
+    }
+}
+
+/// Answers `F_GETPIPE_SZ` and `F_SETPIPE_SZ`.
+///
+/// # Errors
+///
+/// - `EBADF` if the file is not a notification pipe
+/// - `EBUSY` for `F_SETPIPE_SZ`
+/// - `EINVAL` for anything else
+pub(crate) fn fcntl(file: &LocalFile, cmd: u32) -> Result<usize> {
+    let queue = queue_of(file).ok_or(EBADF)?;
+    match cmd {
+        bindings::F_GETPIPE_SZ => {
+            // Before it has a size, userspace sees that of a new pipe.
+            let pages = queue.pages().unwrap_or(bindings::PIPE_DEF_BUFFERS as usize);
+            Ok(pages * PAGE_SIZE)
+        }
+        bindings::F_SETPIPE_SZ => Err(EBUSY),
+        _ => Err(EINVAL),
     }
 }
 
 /// Opens a notification pipe again, by way of `/proc/PID/fd`.
 ///
 /// Returns 0, `-ENXIO` if it was closed in the meantime, or `-EINVAL` if it is to be opened for
-/// nothing.
+/// neither reading nor writing.
 ///
 /// # Safety
 ///
 /// For the VFS to call.
 unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
     from_result(|| {
-        // SAFETY: The file is valid.
-        let mode = unsafe { Mode::of(file) };
+        // SAFETY: The VFS opens a file with these operations.
+        let mode = unsafe { PipeFile::from_raw(file) }.mode();
         if !mode.reads && !mode.writes {
             return Err(EINVAL);
         }
-        // SAFETY: The inode is valid.
-        let _locked = unsafe { lock_inode(inode) };
-        // SAFETY: The inode is locked, and is that of a notification pipe.
-        let private = unsafe { (*inode).i_private };
-        if private.is_null() {
-            return Err(ENXIO);
-        }
-        // SAFETY: The pointer owns a reference, and does as long as the inode is locked.
-        let queue = unsafe { Borrowed::<'_>::from_raw(private.cast()) };
-        queue.posts.with(|posts| {
-            posts.ends.files += 1;
-            posts.ends.add(mode);
-        });
-        // SAFETY: Both are valid.
+        // SAFETY: The file that is being opened has a reference to the inode.
+        let locked = unsafe { LockedInode::new(inode) };
+        locked.queue().ok_or(ENXIO)?.open_end(mode);
+        // SAFETY: The VFS gives a valid inode and file.
         Ok(unsafe { bindings::stream_open(inode, file) })
     })
 }
@@ -251,20 +250,11 @@ unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file
 ///
 /// For the VFS to call.
 unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-    // SAFETY: The file is only about to be closed.
-    let (queue, mode) = unsafe { (queue_of(file), Mode::of(file)) };
-    let is_one_sided = queue.posts.with(|posts| {
-        posts.ends.remove(mode);
-        posts.ends.is_one_sided()
-    });
-    if is_one_sided {
-        queue.posts.wake_all();
-        queue.room.wake_all();
-        queue.readable.kill(bindings::POLL_IN);
-        queue.writable.kill(bindings::POLL_OUT);
-    }
-    // SAFETY: The inode counted on this file.
-    unsafe { watch_queue_put_inode(inode) };
+    // SAFETY: The VFS has a file with these operations, which the inode still counts.
+    let file = unsafe { PipeFile::from_raw(file) };
+    file.queue().close_end(file.mode());
+    // SAFETY: The VFS calls this once for each file.
+    unsafe { put_inode(inode) };
     0
 }
 
@@ -278,12 +268,10 @@ unsafe extern "C" fn read(
     _position: *mut bindings::loff_t,
 ) -> isize {
     from_result(|| {
-        // SAFETY: The file is open as long as it is read.
-        let queue = unsafe { queue_of(file) };
+        // SAFETY: The VFS keeps the file, which has these operations, open.
+        let file = unsafe { PipeFile::from_raw(file) };
         let to = UserBuffer::new(UserPtr::from_ptr(buffer.cast()), room);
-        // SAFETY: As above.
-        let may_wait = || unsafe { (*file).f_flags } & bindings::O_NONBLOCK == 0;
-        let bytes = queue.read_or_wait(to, may_wait)?;
+        let bytes = file.queue().read(to, || file.may_wait())?;
         Ok(bytes as isize)
     })
 }
@@ -293,21 +281,19 @@ unsafe extern "C" fn read(
 /// For the VFS to call.
 unsafe extern "C" fn read_iter(iocb: *mut bindings::kiocb, to: *mut bindings::iov_iter) -> isize {
     from_result(|| {
-        // SAFETY: The file is open as long as it is read.
-        let (file, queue) = unsafe { ((*iocb).ki_filp, queue_of((*iocb).ki_filp)) };
-        // SAFETY: The `iocb` and its file are valid.
-        let may_wait = || unsafe {
-            (*iocb).ki_flags & bindings::IOCB_NOWAIT == 0
-                && (*file).f_flags & bindings::O_NONBLOCK == 0
-        };
-        // SAFETY: This is a read, for which `to` is the destination.
+        // SAFETY: The VFS gives a valid `iocb`.
+        let (file, flags) = unsafe { ((*iocb).ki_filp, (*iocb).ki_flags) };
+        // SAFETY: The VFS keeps the file, which has these operations, open.
+        let file = unsafe { PipeFile::from_raw(file) };
+        // SAFETY: This is a read, for which the VFS gives a valid destination.
         let to = unsafe { IovIterDest::from_raw(to) };
-        let bytes = queue.read_or_wait(to, may_wait)?;
+        let may_wait = || flags & bindings::IOCB_NOWAIT == 0 && file.may_wait();
+        let bytes = file.queue().read(to, may_wait)?;
         Ok(bytes as isize)
     })
 }
 
-/// Only the kernel writes.
+/// Refuses: only the kernel writes.
 extern "C" fn write_iter(_iocb: *mut bindings::kiocb, _from: *mut bindings::iov_iter) -> isize {
     EXDEV.to_errno() as isize
 }
@@ -319,68 +305,24 @@ unsafe extern "C" fn poll(
     file: *mut bindings::file,
     table: *mut bindings::poll_table,
 ) -> bindings::__poll_t {
-    // SAFETY: The file is open as long as it is polled.
-    let (queue, mode) = unsafe { (queue_of(file), Mode::of(file)) };
-    // SAFETY: As above.
-    let file = unsafe { File::from_raw_file(file) };
-    // First ask to be told, then look, so that nothing is missed in between.
-    //
-    // SAFETY: `table` is null or valid, and the file keeps its queue.
-    unsafe {
-        if mode.reads {
-            queue.posts.poll_wait(file, table);
-        }
-        if mode.writes {
-            queue.room.poll_wait(file, table);
-        }
-    }
-
-    let (ends, readable, writable) = queue.posts.with(|posts| {
-        let poster = &posts.poster;
-        // A queue without a size has as much room as it ever had to begin with.
-        let writable = !poster.is_full() || poster.capacity() == 0;
-        (posts.ends, poster.is_readable(), writable)
-    });
-    let mut events: Events = 0;
-    let mut add = |present, event| {
-        if present {
-            events |= event;
-        }
-    };
-    if mode.reads {
-        add(readable, READABLE);
-        add(ends.writers == 0, HANGUP);
-    }
-    if mode.writes {
-        add(writable, WRITABLE);
-        add(ends.readers == 0, ERROR);
-    }
-    events
+    // SAFETY: The VFS keeps the file, which has these operations, open.
+    let file = unsafe { PipeFile::from_raw(file) };
+    // SAFETY: The VFS gives a table that is null or valid.
+    let table = unsafe { PollTable::from_raw(file.0, table) };
+    // SAFETY: The queue is the file's, which has it until it is released.
+    unsafe { file.queue().poll(&table, file.mode()) }
 }
 
 /// # Safety
 ///
 /// For the VFS to call.
 unsafe extern "C" fn fasync(fd: c_int, file: *mut bindings::file, on: c_int) -> c_int {
-    // SAFETY: The file is open.
-    let (queue, mode) = unsafe { (queue_of(file), Mode::of(file)) };
-    // Both lists change as one.
-    let _reads = queue.reads.lock();
-    let mut result = 0;
-    if mode.reads {
-        // SAFETY: The file is open, and the list is one.
-        result = unsafe { bindings::fasync_helper(fd, file, on, queue.readable.0.get()) };
-    }
-    if mode.writes && result >= 0 {
-        let added = result > 0;
-        // SAFETY: As above.
-        result = unsafe { bindings::fasync_helper(fd, file, on, queue.writable.0.get()) };
-        if result < 0 && added {
-            // SAFETY: As above.
-            unsafe { bindings::fasync_helper(-1, file, 0, queue.readable.0.get()) };
-        }
-    }
-    result
+    from_result(|| {
+        // SAFETY: The VFS keeps the file, which has these operations, open.
+        let file = unsafe { PipeFile::from_raw(file) };
+        let changed = file.queue().set_fasync(fd, file.0, on != 0, file.mode())?;
+        Ok(c_int::from(changed))
+    })
 }
 
 /// # Safety
@@ -388,62 +330,20 @@ unsafe extern "C" fn fasync(fd: c_int, file: *mut bindings::file, on: c_int) -> 
 /// For the VFS to call.
 unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
     from_result(|| {
-        // SAFETY: The file is open.
-        let queue = unsafe { queue_of(file) };
-        match cmd {
-            bindings::FIONREAD => {
-                let bytes = queue.pending_bytes() as c_int;
-                UserSlice::new(UserPtr::from_addr(arg), size_of::<c_int>())
-                    .writer()
-                    .write(&bytes)?;
-            }
-            SET_SIZE => queue.set_size(arg)?,
-            SET_FILTER if arg == 0 => queue.set_filter(None),
-            SET_FILTER => queue.set_filter(Some(read_filter(UserPtr::from_addr(arg))?)),
-            _ if sources::ioctl(queue, cmd, arg)? => {}
-            _ => return Err(ENOIOCTLCMD),
-        }
+        // SAFETY: The VFS keeps the file, which has these operations, open.
+        let file = unsafe { PipeFile::from_raw(file) };
+        ioctl::ioctl(file.queue(), cmd, arg)?;
         Ok(0)
     })
 }
 
-/// Reads a `struct watch_notification_filter` from userspace.
+/// # Safety
 ///
-/// # Errors
-///
-/// `EFAULT` if it cannot be read, `EINVAL` if it is not valid, `ENOMEM`.
-fn read_filter(from: UserPtr) -> Result<RcuBox<Filter>> {
-    /// The words of a `struct watch_notification_type_filter`.
-    type Words = [u32; 11];
-
-    const HEADER: usize = size_of::<[u32; 2]>();
-    let mut reader = UserSlice::new(from, HEADER + MAX_RULES * size_of::<Words>()).reader();
-    let [nr_rules, reserved]: [u32; 2] = reader.read()?;
-    if nr_rules == 0 || nr_rules as usize > MAX_RULES || reserved != 0 {
-        return Err(EINVAL);
-    }
-
-    let mut rules = [Rule::default(); MAX_RULES];
-    let rules = &mut rules[..nr_rules as usize];
-    for rule in rules.iter_mut() {
-        let [kind, info_filter, info_mask, subtypes @ ..]: Words = reader.read()?;
-        *rule = Rule {
-            kind,
-            info_filter,
-            info_mask,
-            subtypes,
-        };
-    }
-    if !rules.iter().all(Rule::is_valid) {
-        return Err(EINVAL);
-    }
-
-    let mut filter = RcuBox::<Filter>::zeroed(kernel::alloc::flags::GFP_KERNEL_ACCOUNT)?;
-    for rule in rules.iter() {
-        filter.get_mut().add(rule);
-    }
-    Ok(filter)
+/// For the VFS to call.
+unsafe extern "C" fn show_fdinfo(m: *mut bindings::seq_file, file: *mut bindings::file) {
+    // SAFETY: The VFS keeps the file, which has these operations, open.
+    let file = unsafe { PipeFile::from_raw(file) };
+    // SAFETY: The VFS gives a valid `m`.
+    let m = unsafe { SeqFile::from_raw(m) };
+    fdinfo::show(m, &file.queue());
 }
-
-// SAFETY: A filter is made of integers, and zeroes are `Filter::EMPTY`.
-unsafe impl Zeroable for Filter {}

@@ -3,7 +3,7 @@
 //! The ring: messages lying packed, byte after byte, between posters and readers.
 //!
 //! ```text
-//!            read                      written
+//!            tail                        head
 //!             |                           |
 //!   ----------+------+--------+-----+-----+---------------- memory, as if endless
 //!    consumed | note | note   | note|note | free
@@ -11,103 +11,104 @@
 //!                    ^ a loss lies here   ^ and one is pending here
 //! ```
 //!
-//! A [`Ring`] is split into a [`Poster`] and a [`Reader`].  All posters share the one behind a
-//! lock that is good in any context, all readers share the other behind a lock of their own, and
-//! the two meet in three places only:
+//! A [`Ring`] is split into a [`Poster`] and a [`Reader`].  All posters share the poster behind a
+//! lock that can be taken in any context.  All readers share the reader behind a lock of their own.
+//! The two meet in three ways only:
 //!
-//! * [`Poster::post`] publishes where the written part of the ring ends, with a release, after it
-//!   has written there; [`Reader::next`] takes that with an acquire before it reads.
-//! * The written part does not change until it is consumed, so that a reader copies out of it
-//!   without the posters' lock.
-//! * [`Reader::consume`] takes both halves, which is to say, both locks: what it gives back to the
-//!   poster was read before.
+//! * [`Poster::post`] commits a message by storing the head with a release, after it has written
+//!   the message; [`Reader::next`] loads the head with an acquire before it reads.
+//! * What lies between tail and head does not change, so that a reader copies out of it without
+//!   the posters' lock.
+//! * [`Batch::consume`] needs both halves and thus both locks: the memory that it gives back to
+//!   the poster was read before.
 //!
-//! A message is at most 127 bytes and the ring has 128 bytes for each message it is to hold, so
-//! that counting messages is all it takes to know that there is room.
+//! A message has at most 127 bytes, and the ring has 128 bytes for each message of its capacity.
+//! So there is room if there are fewer messages than the capacity.
 //!
 //! # Losses
 //!
-//! A loss is a property of the place in the stream after the last message that was accepted.
-//! While no further message is accepted it is a number, [`Poster::lost`], to which
+//! A loss is a property of the position in the stream after the last message that was delivered.
+//! While no further message is delivered it is a number, [`Poster::lost`], to which
 //! [`Poster::settle`] adds what was counted as an [`Overflow`].  The next message seals it: it
 //! becomes a [`Loss`] that says where it lies.  There is at least one message behind each sealed
-//! loss, so a ring for N messages never has more than N of them and the memory for them can be set
-//! aside, too.
+//! loss, so a ring for N messages has at most N of them, and the memory for them is set aside, too.
+
+use core::fmt;
 
 use crate::note::{self, Note};
 use crate::overflow::Overflow;
 use crate::platform::{share, Acquire, Arc, Atomic, Memory, OutOfMemory, Release};
 
-/// How many bytes of the ring each message is given.
+/// The number of bytes of the ring for each message.
 pub(crate) const NOTE_SIZE: usize = 128;
 
 const _: () = assert!(NOTE_SIZE > note::MAX_LEN);
 
-/// The largest number of messages a ring can be made for: 2 GiB of them, so that the size of all
-/// that a ring can hold fits in half a [`Span`].
+/// The largest capacity of a ring, for which it has 2 GiB.  So the size of all that a ring can hold
+/// fits in half a [`Span`].
 pub(crate) const MAX_CAPACITY: u32 = 1 << 24;
 
 const _: () = assert!(MAX_CAPACITY as usize * NOTE_SIZE == 1 << 31);
 
 /// A number of whole messages in the stream.
 ///
-/// How many messages there are is in the upper half of the word, how many bytes they have in the
-/// lower.  So one addition does for both.
+/// The upper half of the word is the number of messages, the lower half that of their bytes.  So
+/// one addition does for both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span(u64);
 
 impl Span {
-    /// `notes` messages that have `bytes` bytes together.
+    /// Makes a span of `notes` messages with `bytes` bytes together.
     #[inline]
     const fn of(notes: u32, bytes: usize) -> Self {
         Self((notes as u64) << 32 | bytes as u64)
     }
 
-    /// The size of the messages.  It fits if there are no more of them than a ring can have.
+    /// Returns the size of the messages, which are no more than a ring can hold.
     #[inline]
     pub(crate) fn bytes(self) -> usize {
         self.0 as u32 as usize
     }
 
-    /// How many messages there are.
+    /// Returns the number of messages.
     #[inline]
     pub(crate) fn notes(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
-    /// Both together.  It fits if they are read at once: that is never more than 2 GiB.
+    /// Returns the sum of two spans that are read at once, which is at most 2 GiB.
     #[inline]
     pub(crate) fn and(self, other: Self) -> Self {
         Self(self.0.wrapping_add(other.0))
     }
 }
 
-/// A place in the stream: the sum of all messages in front of it, as a [`Span`] adds them up.
+/// A position in the stream: the sum of all messages in front of it, as a [`Span`] adds them up.
 ///
-/// It wraps around, and there is a carry from bytes to messages.  That is of no consequence: places
-/// are compared and subtracted only, and the difference of two sums is what lies between them.
+/// It wraps around, and there is a carry from bytes to messages.  Neither matters: positions are
+/// only compared and subtracted, and the difference of two sums is what lies between them.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Place(u64);
+struct Position(u64);
 
-impl Place {
-    /// Where a stream starts: so close to where places wrap around that it happens in every test
+impl Position {
+    /// Where a stream starts: so close to where positions wrap around that it happens in every test
     /// and on every machine, as with jiffies.
     const START: Self = Self(0_u64.wrapping_sub(Span::of(3, 512).0));
 
-    /// How far it is from `start`, which is not behind it.
+    /// Returns what lies between `start`, which is not behind `self`, and `self`.
     #[inline]
     fn since(self, start: Self) -> Span {
         Span(self.0.wrapping_sub(start.0))
     }
 
-    /// What lies behind it and `span`.
+    /// Returns the position behind `span`, which begins here.
     #[inline]
     fn after(self, span: Span) -> Self {
         Self(self.0.wrapping_add(span.0))
     }
 
-    /// Whether fewer messages lie between some place and this one than between that and `limit`,
-    /// which is behind it by nothing but a number of messages, at most [`MAX_CAPACITY`].
+    /// Returns whether fewer messages lie between some position and this one than between that and
+    /// `limit`, which is behind it by a number of messages, at most [`MAX_CAPACITY`], and no bytes.
     ///
     /// One message less outweighs all their bytes, which are less than 2^32.  If there are as many,
     /// their bytes make this the larger one.
@@ -118,40 +119,40 @@ impl Place {
 }
 
 /// Where the number of sealed losses starts: close to where it wraps around, like
-/// [`Place::START`].
+/// [`Position::START`].
 const SEALED_AT_START: u32 = u32::MAX - 1;
 
-/// The message was not accepted, it has been counted as lost.
+/// The message was not delivered: it has been counted as lost.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
 /// A loss with a message behind it.
 #[derive(Clone, Copy)]
 pub(crate) struct Loss {
-    at: Place,
+    at: Position,
     lost: u32,
 }
 
-/// What posters and readers share.
+/// The memory that posters and readers share.
 ///
 /// # Invariants
 ///
 /// * `bytes` has [`NOTE_SIZE`] bytes for each element of `losses`, and neither is empty.
 /// * One [`Poster`] and one [`Reader`] exist for it, made together in [`split`].
-/// * From the reader's place to the one published in `written`, `bytes` holds whole messages.  Only
+/// * From the reader's position to the one published in `head`, `bytes` holds whole messages.  Only
 ///   the reader accesses them.  Only the poster accesses the rest of `bytes`.
-/// * The elements of `losses` for the losses that are sealed and not delivered are initialised, and
+/// * The elements of `losses` for the losses that are sealed and not reported are initialised, and
 ///   only the reader accesses them.  Only the poster accesses the rest of `losses`.  The losses are
 ///   in the order in which they lie in the stream.
 struct Ring {
     bytes: Memory<u8>,
     losses: Memory<Loss>,
-    written: Atomic<u64>,
+    head: Atomic<u64>,
     sealed: Atomic<u32>,
 }
 
 impl Ring {
-    /// The offset into `bytes` that `offset` is, which is less than twice the size of it.
+    /// Returns the offset into `bytes` for `offset`, which is less than twice the size.
     #[inline]
     fn wrapped(&self, offset: usize) -> usize {
         if offset >= self.bytes.len() {
@@ -176,38 +177,38 @@ impl Ring {
 /// # Invariants
 ///
 /// * `ring` is `None` if and only if `capacity` is 0.
-/// * `end` is where the written part ends, as last published in `ring.written`, and `offset` is
+/// * `head` is the position behind the last message, as last stored in `ring.head`, and `offset` is
 ///   where in `ring.bytes` that is.
 /// * `loss_slot` is where in `ring.losses` the next loss goes.
 /// * `sealed` is [`SEALED_AT_START`] and the number of losses that have been sealed, and
-///   `delivered` that and the number of those of them that have been delivered.
-/// * `read` is the place up to which messages have been consumed.  At most `capacity` of them lie
-///   between that and the end of the written part.
-/// * `limit` is `capacity` messages behind `read`, or not behind the end while `lost` is not 0.
+///   `reported` that and the number of those of them that have been reported.
+/// * `tail` is the position up to which messages have been consumed.  At most `capacity` of them
+///   lie between that and the head.
+/// * `limit` is `capacity` messages behind `tail`, or not behind the head while `lost` is not 0.
 /// * `consumed` is the number of messages that have been consumed, and `lost_before` that of the
 ///   messages that were lost and are not counted in `lost`.
 pub(crate) struct Poster {
     ring: Option<Arc<Ring>>,
     capacity: u32,
-    /// In front of what the end has to be for one more message to be accepted without further ado.
-    limit: Place,
-    read: Place,
-    end: Place,
+    /// If the head is before this, one more message is delivered without further checks.
+    limit: Position,
+    tail: Position,
+    head: Position,
     offset: usize,
     loss_slot: usize,
     sealed: u32,
-    delivered: u32,
+    reported: u32,
     lost: u32,
     consumed: u64,
     lost_before: u64,
 }
 
-/// How many messages there have been since the queue was made.
+/// The numbers of messages since the queue was made.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Totals {
-    /// Those that were accepted.
-    pub(crate) accepted: u64,
-    /// Those that were lost.
+    /// Messages that were delivered.
+    pub(crate) delivered: u64,
+    /// Messages that were lost.
     pub(crate) lost: u64,
 }
 
@@ -215,29 +216,94 @@ pub(crate) struct Totals {
 ///
 /// # Invariants
 ///
-/// * `read` is the place up to which messages have been consumed, and `offset` is where in
+/// * `tail` is the position up to which messages have been consumed, and `offset` is where in
 ///   `ring.bytes` that is.
-/// * `delivered` is [`SEALED_AT_START`] and the number of sealed losses that have been delivered,
+/// * `reported` is [`SEALED_AT_START`] and the number of sealed losses that have been reported,
 ///   and `loss_slot` is where in `ring.losses` the next one is.
 pub(crate) struct Reader {
     ring: Arc<Ring>,
-    read: Place,
+    tail: Position,
     offset: usize,
     loss_slot: usize,
-    delivered: u32,
+    reported: u32,
 }
 
-/// What comes next in the stream.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+/// The next thing in the stream.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Next<'r> {
     /// Nothing that is sealed.  There may be a loss pending: [`Poster::pending_loss`].
     Nothing,
     /// This many messages were lost here.
     Loss(u32),
     /// At least one message, and all of them fit.
-    Notes(Span),
+    Notes(Batch<'r>),
     /// A message for which there is not enough room.
     TooLarge,
+}
+
+/// The result of [`Reader::find`]: [`Next`], but small enough to be returned in registers.
+enum Found {
+    Nothing,
+    Loss(u32),
+    Notes(Span),
+    TooLarge,
+}
+
+/// Messages that a reader has found, and that do not change until they are consumed.
+///
+/// # Invariants
+///
+/// From the reader's position on there are the messages in `span`, which are written.
+pub(crate) struct Batch<'r> {
+    reader: &'r mut Reader,
+    span: Span,
+}
+
+impl fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.span.fmt(f)
+    }
+}
+
+impl PartialEq for Batch<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.span == other.span
+    }
+}
+
+impl Batch<'_> {
+    /// Returns how much it is.
+    #[inline]
+    pub(crate) fn span(&self) -> Span {
+        self.span
+    }
+
+    /// Returns the bytes of the messages.  They are in two pieces if they lie across the end of the
+    /// memory; otherwise the second piece is empty.
+    #[inline(always)]
+    pub(crate) fn pieces(&self) -> (&[u8], &[u8]) {
+        self.reader.pieces(self.span)
+    }
+
+    /// Keeps only those of the messages that fit into `room`.
+    #[inline]
+    pub(crate) fn truncate(self, room: usize) -> Self {
+        // INVARIANT: The first of the messages are written, too.
+        Self {
+            span: self.reader.whole_notes(self.span, room),
+            ..self
+        }
+    }
+
+    /// Gives the memory of the messages back to the poster.
+    ///
+    /// Returns whether there was no room for more before that.
+    ///
+    /// Does nothing if `poster` is not the other half of the ring.
+    #[inline(always)]
+    pub(crate) fn consume(self, poster: &mut Poster) -> bool {
+        self.reader.consume(poster, self.span)
+    }
 }
 
 /// Makes a ring for `capacity` messages, which is 1 to [`MAX_CAPACITY`], and splits it.
@@ -246,39 +312,39 @@ pub(crate) fn split(capacity: u32) -> Result<(Poster, Reader), OutOfMemory> {
     let ring = share(Ring {
         bytes: Memory::new(capacity as usize * NOTE_SIZE)?,
         losses: Memory::new(capacity as usize)?,
-        written: Atomic::new(Place::START.0),
+        head: Atomic::new(Position::START.0),
         sealed: Atomic::new(SEALED_AT_START),
     })?;
     // INVARIANT: Nobody else has seen `ring`.
     let reader = Reader {
         ring: ring.clone(),
-        read: Place::START,
+        tail: Position::START,
         offset: 0,
         loss_slot: 0,
-        delivered: SEALED_AT_START,
+        reported: SEALED_AT_START,
     };
     let poster = Poster {
         ring: Some(ring),
         capacity,
-        limit: Place::START.after(Span::of(capacity, 0)),
+        limit: Position::START.after(Span::of(capacity, 0)),
         ..Poster::unsized_yet()
     };
     Ok((poster, reader))
 }
 
 impl Poster {
-    /// What there is before a ring is: every message is lost.
+    /// Makes the poster of a queue without a size, in which every message is lost.
     pub(crate) const fn unsized_yet() -> Self {
         Self {
             ring: None,
             capacity: 0,
-            limit: Place::START,
-            read: Place::START,
-            end: Place::START,
+            limit: Position::START,
+            tail: Position::START,
+            head: Position::START,
             offset: 0,
             loss_slot: 0,
             sealed: SEALED_AT_START,
-            delivered: SEALED_AT_START,
+            reported: SEALED_AT_START,
             lost: 0,
             consumed: 0,
             lost_before: 0,
@@ -290,7 +356,7 @@ impl Poster {
     /// If it is lost, `overflow` counts those that follow.  It is the same one every time.
     #[inline(always)]
     pub(crate) fn post(&mut self, note: Note<'_>, overflow: &Overflow) -> Result<(), Full> {
-        if self.end.is_before(self.limit) {
+        if self.head.is_before(self.limit) {
             // SAFETY: By the invariants fewer messages are queued than the capacity.
             unsafe { self.append(note) };
             Ok(())
@@ -306,8 +372,8 @@ impl Poster {
         self.settle(overflow);
         if self.is_full() {
             self.lost = self.lost.saturating_add(1);
-            // INVARIANT: A message is lost, so the next to be accepted seals that.
-            self.limit = self.end;
+            // INVARIANT: A message is lost, so the next to be delivered seals that.
+            self.limit = self.head;
             if self.ring.is_some() {
                 overflow.begin();
             }
@@ -330,10 +396,10 @@ impl Poster {
         }
     }
 
-    /// Accepts messages again up to the capacity, unless a loss has to be sealed first.
+    /// Lets messages be delivered again up to the capacity, unless a loss has to be sealed first.
     fn lift_limit(&mut self) {
         if self.lost == 0 {
-            self.limit = self.read.after(Span::of(self.capacity, 0));
+            self.limit = self.tail.after(Span::of(self.capacity, 0));
         }
     }
 
@@ -343,7 +409,7 @@ impl Poster {
             return;
         };
         let loss = Loss {
-            at: self.end,
+            at: self.head,
             lost: self.lost,
         };
         // SAFETY: `loss_slot` is in bounds by the invariants.  It is not a loss that the
@@ -372,15 +438,15 @@ impl Poster {
         let ring = unsafe { self.ring.as_ref().unwrap_unchecked() };
         let behind = self.offset.wrapping_add(note.bytes().len());
         if behind < ring.bytes.len() {
-            // SAFETY: The bytes are in bounds.  They are free: with fewer messages queued than
-            // there is capacity for, by the caller's promise, less than `NOTE_SIZE` bytes each, at
-            // least `NOTE_SIZE` bytes are.  What the reader did with them happened before
+            // SAFETY: The bytes are in bounds.  They are free: the caller has seen that fewer
+            // messages are queued than the capacity, each of which has less than `NOTE_SIZE` bytes,
+            // so at least `NOTE_SIZE` bytes are.  What the reader did with them happened before
             // `Reader::consume()`, which had `self`.
             unsafe { ring.bytes.write_note(self.offset, note) };
-            self.end = publish(ring, self.end, note);
+            self.head = commit(ring, self.head, note);
             self.offset = behind;
         } else {
-            // SAFETY: By the caller's promise.
+            // SAFETY: There is room, as the caller has seen, and the message reaches to the end.
             unsafe { self.append_across_end(note) };
         }
     }
@@ -397,45 +463,46 @@ impl Poster {
             return;
         };
         let cut = ring.bytes.len().wrapping_sub(self.offset);
-        // SAFETY: By the caller's promise.  The bytes are free as in `append()`.
+        // SAFETY: The caller has seen that the message reaches to the end, so `cut` is within it.
+        // The bytes are free as in `append()`.
         unsafe {
             let (head, tail) = note.bytes().split_at_unchecked(cut);
             ring.bytes.write(self.offset, head);
             ring.bytes.write(0, tail);
             self.offset = tail.len();
         }
-        self.end = publish(ring, self.end, note);
+        self.head = commit(ring, self.head, note);
     }
 
-    /// How many messages have been lost since the last one was accepted.
+    /// Returns the number of messages that were lost since the last one was delivered.
     #[inline]
     pub(crate) fn lost(&self) -> u32 {
         self.lost
     }
 
-    /// Puts the number of messages lost since the last one was accepted to `lost`, which takes
+    /// Puts the number of messages lost since the last one was delivered to `lost`, which takes
     /// hours to get to one by one.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn pretend_lost(&mut self, lost: u32) {
-        (self.lost, self.limit) = (lost, self.end);
+        (self.lost, self.limit) = (lost, self.head);
     }
 
-    /// Returns the two halves of the place where the written part ends, which wrap around.
+    /// Returns the two halves of the head, which wrap around.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn end(&self) -> (u32, u32) {
-        ((self.end.0 >> 32) as u32, self.end.0 as u32)
+    pub(crate) fn head(&self) -> (u32, u32) {
+        ((self.head.0 >> 32) as u32, self.head.0 as u32)
     }
 
     /// Takes over what was lost before there was a ring.
     pub(crate) fn inherit(&mut self, unsized_yet: &Self) {
         self.lost = self.lost.saturating_add(unsized_yet.lost);
         if self.lost != 0 {
-            self.limit = self.end;
+            self.limit = self.head;
         }
         self.lost_before = self.lost_before.wrapping_add(unsized_yet.lost_before);
     }
 
-    /// How many messages were lost where the reader is, if it is at the end of the stream.
+    /// Returns the number of messages lost at the reader's position, if that is the head.
     ///
     /// Only then the loss is not among what [`Reader::next`] finds.
     #[inline]
@@ -447,8 +514,8 @@ impl Poster {
         }
     }
 
-    /// Strikes off `lost` messages of the pending loss, of which userspace has been told.
-    pub(crate) fn deliver_pending_loss(&mut self, lost: u32) {
+    /// Strikes off `lost` messages of the pending loss, of which userspace gets a record.
+    pub(crate) fn report_pending_loss(&mut self, lost: u32) {
         // INVARIANT: What is no longer counted in `lost` is counted in `lost_before`.
         let lost = lost.min(self.lost);
         self.lost = self.lost.wrapping_sub(lost);
@@ -456,100 +523,112 @@ impl Poster {
         self.lift_limit();
     }
 
-    /// Whether there is no message to read.
+    /// Returns whether there is no message to read.
     #[inline]
     pub(crate) fn is_at_end(&self) -> bool {
-        self.end == self.read
+        self.head == self.tail
     }
 
-    /// How many bytes could be read, losses included.
+    /// Returns the number of bytes that can be read, records of losses included.
     pub(crate) fn pending_bytes(&self) -> usize {
         let losses = self
             .sealed
-            .wrapping_sub(self.delivered)
+            .wrapping_sub(self.reported)
             .wrapping_add(u32::from(self.lost != 0));
-        let notes = self.end.since(self.read);
+        let notes = self.head.since(self.tail);
         notes
             .bytes()
             .wrapping_add((losses as usize).wrapping_mul(note::MIN_LEN))
     }
 
-    /// How many messages are queued.
+    /// Returns the number of messages that can be read.
     #[inline]
     pub(crate) fn queued(&self) -> u32 {
-        self.end.since(self.read).notes()
+        self.head.since(self.tail).notes()
     }
 
-    /// How many messages there have been.
+    /// Returns the numbers of messages so far.
     pub(crate) fn totals(&self) -> Totals {
         Totals {
-            accepted: self.consumed.wrapping_add(u64::from(self.queued())),
+            delivered: self.consumed.wrapping_add(u64::from(self.queued())),
             lost: self.lost_before.wrapping_add(u64::from(self.lost)),
         }
     }
 
-    /// Whether a reader would find something.
+    /// Returns whether there is something to read.
     #[inline]
     pub(crate) fn is_readable(&self) -> bool {
         // A sealed loss has a message behind it.
         !self.is_at_end() || self.lost != 0
     }
 
-    /// Whether the next message would be lost.
+    /// Returns whether the next message would be lost.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.queued() == self.capacity
     }
 
-    /// How many messages there is memory for.
+    /// Returns the number of messages that there is memory for.
     pub(crate) fn capacity(&self) -> u32 {
         self.capacity
     }
 }
 
-/// Makes `note`, which has been written at `end`, the reader's.  Returns the place behind it.
+/// Makes `note`, which has been written at `head`, the reader's.  Returns the new head.
 #[inline(always)]
-fn publish(ring: &Ring, end: Place, note: Note<'_>) -> Place {
-    let end = end.after(Span::of(1, note.bytes().len()));
+fn commit(ring: &Ring, head: Position, note: Note<'_>) -> Position {
+    let head = head.after(Span::of(1, note.bytes().len()));
     // INVARIANT: The message is whole, and the reader's from here on.
-    ring.written.store(end.0, Release);
-    end
+    ring.head.store(head.0, Release);
+    head
 }
 
 impl Reader {
-    /// Finds what can be read next into `room` bytes.
-    pub(crate) fn next(&self, room: usize) -> Next {
+    /// Returns what can be read next into `room` bytes.
+    #[inline(always)]
+    pub(crate) fn next(&mut self, room: usize) -> Next<'_> {
+        match self.find(room) {
+            Found::Nothing => Next::Nothing,
+            Found::Loss(lost) => Next::Loss(lost),
+            // INVARIANT: These messages are written.  Only a batch consumes them, for which the
+            // reader is borrowed.
+            Found::Notes(span) => Next::Notes(Batch { reader: self, span }),
+            Found::TooLarge => Next::TooLarge,
+        }
+    }
+
+    fn find(&self, room: usize) -> Found {
         let ring = &self.ring;
         // In this order: a loss in front of a message that was written is sealed.
-        let mut end = Place(ring.written.load(Acquire));
-        if ring.sealed.load(Acquire) != self.delivered {
+        let mut head = Position(ring.head.load(Acquire));
+        if ring.sealed.load(Acquire) != self.reported {
             // SAFETY: The slot is in bounds and the loss, by the invariants, the reader's.
             let loss = unsafe { ring.losses.read(self.loss_slot) };
-            if loss.at == self.read {
-                return Next::Loss(loss.lost);
+            if loss.at == self.tail {
+                return Found::Loss(loss.lost);
             }
-            // If it was sealed after `written` was loaded, this lies behind that.  The messages in
+            // If it was sealed after `head` was loaded, this lies behind that.  The messages in
             // front of the loss were written before it was sealed.
-            end = loss.at;
+            head = loss.at;
         }
 
-        let all = end.since(self.read);
+        let all = head.since(self.tail);
         if all.notes() == 0 {
-            return Next::Nothing;
+            return Found::Nothing;
         }
         if all.bytes() <= room {
-            return Next::Notes(all);
+            return Found::Notes(all);
         }
         let some = self.whole_notes(all, room);
         if some.notes() == 0 {
-            return Next::TooLarge;
+            return Found::TooLarge;
         }
-        Next::Notes(some)
+        Found::Notes(some)
     }
 
-    /// Those of the messages in `all`, which [`Reader::next`] returned, that fit into `room`.
+    /// Returns those of the messages in `all`, which [`Reader::find`] found, that fit into `room`.
     #[inline]
-    pub(crate) fn whole_notes(&self, all: Span, room: usize) -> Span {
+    fn whole_notes(&self, all: Span, room: usize) -> Span {
         let ring = &self.ring;
         if room >= all.bytes() {
             return all;
@@ -571,14 +650,13 @@ impl Reader {
         Span::of(notes, room.wrapping_sub(left))
     }
 
-    /// The messages in `span`, which [`Reader::next`] returned.  They are in two pieces if they
-    /// lie across the end of the memory; otherwise the second piece is empty.
-    pub(crate) fn pieces(&self, span: Span) -> (&[u8], &[u8]) {
+    /// Returns the bytes of the messages in `span`, which [`Reader::find`] found.
+    fn pieces(&self, span: Span) -> (&[u8], &[u8]) {
         let ring = &self.ring;
         let first = span.bytes().min(ring.bytes.len().wrapping_sub(self.offset));
         let second = span.bytes().wrapping_sub(first);
-        // SAFETY: The messages from the reader's place on are written, and only the reader accesses
-        // them until it consumes them, for which it must not be borrowed.
+        // SAFETY: The messages from the tail on are written.  Only the reader accesses them until
+        // it consumes them, for which it must not be borrowed.
         unsafe {
             (
                 ring.bytes.slice(self.offset, first),
@@ -587,21 +665,17 @@ impl Reader {
         }
     }
 
-    /// Gives the messages in `span`, which [`Reader::next`] returned, back to the poster.
-    ///
-    /// Returns whether there was no room for more before that.
-    ///
-    /// Does nothing if `poster` is not the other half of this reader.
+    /// Gives the messages in `span`, which [`Reader::find`] found, back to the poster.
     #[inline]
-    pub(crate) fn consume(&mut self, poster: &mut Poster, span: Span) -> bool {
+    fn consume(&mut self, poster: &mut Poster, span: Span) -> bool {
         let queued = poster.queued();
         if !self.is_half_of(poster) || span.notes() > queued {
             return false;
         }
         self.offset = self.ring.wrapped(self.offset.wrapping_add(span.bytes()));
-        self.read = self.read.after(span);
+        self.tail = self.tail.after(span);
         // INVARIANT: The memory is the poster's from here on.
-        poster.read = self.read;
+        poster.tail = self.tail;
         if poster.lost == 0 {
             poster.limit = poster.limit.after(span);
         }
@@ -616,17 +690,17 @@ impl Reader {
             .is_some_and(|ring| core::ptr::eq(ring, &*self.ring))
     }
 
-    /// Strikes off `lost` messages of the loss at the reader's place, of which userspace has been
-    /// told.  It was [`Reader::next`] or [`Poster::pending_loss`] that returned their number.
+    /// Strikes off `lost` messages of the loss at the tail, of which userspace gets a record.
+    /// Their number is one that [`Reader::next`] or [`Poster::pending_loss`] returned.
     ///
-    /// More may have been lost in the meantime.  They stay.
-    pub(crate) fn deliver_loss(&mut self, poster: &mut Poster, lost: u32) {
-        if !self.is_half_of(poster) || self.delivered == poster.sealed {
-            poster.deliver_pending_loss(lost);
+    /// Messages that were lost in the meantime stay.
+    pub(crate) fn report_loss(&mut self, poster: &mut Poster, lost: u32) {
+        if !self.is_half_of(poster) || self.reported == poster.sealed {
+            poster.report_pending_loss(lost);
             return;
         }
-        // A pending loss may have been sealed only now, by a message that came while userspace was
-        // being told.
+        // A pending loss may have been sealed only now, by a message that came while the record was
+        // copied.
         //
         // SAFETY: The slot is in bounds and the loss, by the invariants, the reader's.
         let loss = unsafe { self.ring.losses.read(self.loss_slot) };
@@ -640,8 +714,8 @@ impl Reader {
         } else {
             // INVARIANT: The slot is the poster's from here on.
             self.loss_slot = self.ring.loss_slot_after(self.loss_slot);
-            self.delivered = self.delivered.wrapping_add(1);
-            poster.delivered = self.delivered;
+            self.reported = self.reported.wrapping_add(1);
+            poster.reported = self.reported;
         }
     }
 }
@@ -668,13 +742,13 @@ mod tests {
     /// Reads all messages that are there, and returns how many there were and how many of their
     /// bytes were `value`.
     fn read(poster: &mut Poster, reader: &mut Reader, value: u8) -> (u32, usize) {
-        let Next::Notes(span) = reader.next(usize::MAX) else {
+        let Next::Notes(batch) = reader.next(usize::MAX) else {
             return (0, 0);
         };
-        let (first, second) = reader.pieces(span);
+        let (first, second) = batch.pieces();
         let right = first.iter().chain(second).filter(|&&byte| byte == value);
-        let (notes, right) = (span.notes(), right.count());
-        reader.consume(poster, span);
+        let (notes, right) = (batch.span().notes(), right.count());
+        batch.consume(poster);
         (notes, right)
     }
 
@@ -713,17 +787,17 @@ mod tests {
         assert_eq!(read(&mut poster, &mut reader, 1).0, 32);
         assert_eq!(poster.pending_loss(), 5);
         let totals = Totals {
-            accepted: 32,
+            delivered: 32,
             lost: 5,
         };
         assert!(poster.totals() == totals);
         assert!(post(&mut poster, &overflow, 8, 1) == Ok(()));
         assert!(reader.next(100) == Next::Loss(5));
-        reader.deliver_loss(&mut poster, 5);
+        reader.report_loss(&mut poster, 5);
         assert_eq!(read(&mut poster, &mut reader, 1).0, 1);
         assert!(!poster.is_readable());
         let totals = Totals {
-            accepted: 33,
+            delivered: 33,
             lost: 5,
         };
         assert!(poster.totals() == totals);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Trace events: what happens to messages and watches, as it happens.
+//! Trace events: what becomes of messages and watches.
 //!
 //! C header: [`include/trace/events/watch_queue.h`](srctree/include/trace/events/watch_queue.h)
 
@@ -8,24 +8,25 @@
 use kernel::jump_label::static_branch_unlikely;
 use kernel::{bindings, prelude::*, tracepoint::declare_trace};
 
-use crate::{
-    note::{Message, Note},
-    Queue,
-};
+use crate::note::{Message, Note};
 
 declare_trace! {
     /// # Safety
     ///
     /// `n` is a message.
-    unsafe fn watch_queue_post(queue: u64, n: *const bindings::watch_notification);
+    unsafe fn watch_queue_deliver(queue: u64, n: *const bindings::watch_notification);
     /// # Safety
     ///
     /// `n` is a message.
     unsafe fn watch_queue_filter(queue: u64, n: *const bindings::watch_notification);
     /// # Safety
     ///
+    /// `n` is a message.
+    unsafe fn watch_queue_deny(queue: u64, n: *const bindings::watch_notification);
+    /// # Safety
+    ///
     /// `n` is a message, and `reason` a string.
-    unsafe fn watch_queue_drop(
+    unsafe fn watch_queue_lose(
         queue: u64,
         n: *const bindings::watch_notification,
         reason: *const c_char,
@@ -36,31 +37,26 @@ declare_trace! {
     unsafe fn watch_queue_read(queue: u64, bytes: usize, messages: u32, lost: u64);
     /// # Safety
     ///
-    /// `watch` and `wlist` are valid.
-    unsafe fn watch_queue_watch_add(
-        queue: u64,
-        watch: *const bindings::watch,
-        wlist: *const bindings::watch_list,
-    );
+    /// `source` is null or a string.
+    unsafe fn watch_queue_attach(queue: u64, source: *const c_char, id: u64, tag: u8);
     /// # Safety
     ///
-    /// `watch` and `wlist` are valid.
-    unsafe fn watch_queue_watch_remove(
-        queue: u64,
-        watch: *const bindings::watch,
-        wlist: *const bindings::watch_list,
-    );
+    /// `source` is null or a string.
+    unsafe fn watch_queue_detach(queue: u64, source: *const c_char, id: u64, tag: u8);
 }
 
-/// Why a message was dropped.
+/// The name of a queue: the number of its pipe's inode.
+///
+/// The functions below borrow it, so that it is not loaded as long as nobody traces.
+pub(crate) struct Name(pub(crate) u64);
+
+/// The reason for which a message was lost.
 #[derive(Clone, Copy)]
 pub(crate) enum Reason {
     /// There was no room.
     Full,
     /// The queue had no size yet.
     Unsized,
-    /// A security module said no.
-    Denied,
 }
 
 impl Reason {
@@ -68,19 +64,22 @@ impl Reason {
         match self {
             Self::Full => c"full",
             Self::Unsized => c"unsized",
-            Self::Denied => c"denied",
         }
     }
 }
 
-fn message(note: Note<'_>) -> *const bindings::watch_notification {
+fn raw(note: Note<'_>) -> *const bindings::watch_notification {
     note.bytes().as_ptr().cast()
 }
 
-/// Whether a trace event does anything.
+fn raw_name(name: Option<&CStr>) -> *const c_char {
+    name.map_or(core::ptr::null(), CStr::as_char_ptr)
+}
+
+/// Whether a trace event is enabled.
 ///
-/// Asked by those that are on the way of each message: what it takes to call somebody is not to be
-/// paid for as long as nobody traces.
+/// For the events of each message: their functions are out of line, so that the path without
+/// tracing spills nothing.
 #[cfg(CONFIG_TRACEPOINTS)]
 macro_rules! is_on {
     ($tracepoint:ident) => {
@@ -96,90 +95,98 @@ macro_rules! is_on {
     };
 }
 
-/// A message was put into the queue.
+/// Traces a message that was put into a queue.
 #[inline(always)]
-pub(crate) fn post(queue: &Queue, note: &impl Message) {
+pub(crate) fn deliver(queue: &Name, message: &impl Message) {
     #[cold]
     #[inline(never)]
-    fn trace(queue: &Queue, note: Note<'_>) {
+    fn trace(queue: &Name, note: Note<'_>) {
         // SAFETY: A note is a message.
-        unsafe { watch_queue_post(queue.ino, message(note)) }
+        unsafe { watch_queue_deliver(queue.0, raw(note)) }
     }
 
-    if is_on!(__tracepoint_watch_queue_post) {
-        trace(queue, note.note());
+    if is_on!(__tracepoint_watch_queue_deliver) {
+        trace(queue, message.note());
     }
 }
 
-/// Whether [`filter`] does anything.
+/// Returns whether [`filter`] does anything.
 #[inline(always)]
 pub(crate) fn filter_is_on() -> bool {
     is_on!(__tracepoint_watch_queue_filter)
 }
 
-/// The filter rejected a message.
+/// Traces a message that a filter rejected.
 #[inline(always)]
-pub(crate) fn filter(queue: &Queue, note: &impl Message) {
+pub(crate) fn filter(queue: &Name, message: &impl Message) {
     #[cold]
     #[inline(never)]
-    fn trace(queue: &Queue, note: Note<'_>) {
+    fn trace(queue: &Name, note: Note<'_>) {
         // SAFETY: A note is a message.
-        unsafe { watch_queue_filter(queue.ino, message(note)) }
+        unsafe { watch_queue_filter(queue.0, raw(note)) }
     }
 
     if filter_is_on() {
-        trace(queue, note.note());
+        trace(queue, message.note());
     }
 }
 
-/// A message that passed the filter was dropped.
+/// Traces a message that a security module denied to its watcher.
 #[inline(always)]
-pub(crate) fn drop(queue: &Queue, note: &impl Message, reason: Reason) {
+pub(crate) fn deny(queue: &Name, message: &impl Message) {
     #[cold]
     #[inline(never)]
-    fn trace(queue: &Queue, note: Note<'_>, reason: Reason) {
+    fn trace(queue: &Name, note: Note<'_>) {
+        // SAFETY: A note is a message.
+        unsafe { watch_queue_deny(queue.0, raw(note)) }
+    }
+
+    if is_on!(__tracepoint_watch_queue_deny) {
+        trace(queue, message.note());
+    }
+}
+
+/// Traces a message that was lost.
+#[inline(always)]
+pub(crate) fn lose(queue: &Name, message: &impl Message, reason: Reason) {
+    #[cold]
+    #[inline(never)]
+    fn trace(queue: &Name, note: Note<'_>, reason: Reason) {
         // SAFETY: A note is a message, and the name a string.
-        unsafe { watch_queue_drop(queue.ino, message(note), reason.name().as_char_ptr()) }
+        unsafe { watch_queue_lose(queue.0, raw(note), reason.name().as_char_ptr()) }
     }
 
-    if is_on!(__tracepoint_watch_queue_drop) {
-        trace(queue, note.note(), reason);
+    if is_on!(__tracepoint_watch_queue_lose) {
+        trace(queue, message.note(), reason);
     }
 }
 
-/// This much was read.
+/// Traces a read that returned something.
 #[inline(always)]
-pub(crate) fn read(queue: &Queue, bytes: usize, messages: u32, lost: u64) {
-    // SAFETY: There is nothing to promise.
-    unsafe { watch_queue_read(queue.ino, bytes, messages, lost) }
+pub(crate) fn read(queue: &Name, bytes: usize, messages: u32, lost: u64) {
+    // SAFETY: There are no requirements.
+    unsafe { watch_queue_read(queue.0, bytes, messages, lost) }
 }
 
-/// The queue watches an object.
-///
-/// # Safety
-///
-/// `watch` and `list` are valid.
+/// The parts of a watch that trace events print: the name of the source, the id of the object, and the tag.
+pub(crate) type WatchInfo<'a> = (Option<&'a CStr>, u64, u8);
+
+/// Traces a watch that was attached.
 #[inline(always)]
-pub(crate) unsafe fn watch_add(
-    queue: u64,
-    watch: *const bindings::watch,
-    list: *const bindings::watch_list,
-) {
-    // SAFETY: By the caller's promise.
-    unsafe { watch_queue_watch_add(queue, watch, list) }
+pub(crate) fn attach<'a>(queue: &Name, watch: impl FnOnce() -> WatchInfo<'a>) {
+    if is_on!(__tracepoint_watch_queue_attach) {
+        let (source, id, tag) = watch();
+        // SAFETY: The name is null or a string.
+        unsafe { watch_queue_attach(queue.0, raw_name(source), id, tag) }
+    }
 }
 
-/// The queue ceased to watch an object.
-///
-/// # Safety
-///
-/// `watch` and `list` are valid.
+/// Traces a watch that was detached.
 #[inline(always)]
-pub(crate) unsafe fn watch_remove(
-    queue: u64,
-    watch: *const bindings::watch,
-    list: *const bindings::watch_list,
-) {
-    // SAFETY: By the caller's promise.
-    unsafe { watch_queue_watch_remove(queue, watch, list) }
+pub(crate) fn detach<'a>(queue: &Name, watch: impl FnOnce() -> WatchInfo<'a>) {
+    if is_on!(__tracepoint_watch_queue_detach) {
+        let (source, id, tag) = watch();
+        // SAFETY: The name is null or a string.
+        unsafe { watch_queue_detach(queue.0, raw_name(source), id, tag) }
+    }
 }

@@ -27,9 +27,9 @@ struct watch_queue;
 
 /**
  * struct watch - One object watched by one queue.
- * @info_id: What userspace calls the watch, already shifted into the bits
+ * @info_id: The tag, by which userspace knows the watch, shifted into the bits
  *	%WATCH_INFO_ID; or'd into the info field of each message.
- * @id: What the source calls the object; matched against the id of a post.
+ * @id: The id of the object; matched against the id of a post.
  * @private: For the source.
  *
  * Allocated by the source with kmalloc(), as the first or only member of what
@@ -63,7 +63,7 @@ struct watch {
  * @watchers: The watches, walked under RCU.
  * @release_watch: Called for each watch that leaves the list, in the context
  *	of whoever removes it and without locks held; or %NULL.
- * @source: What the source is called, for people to read; or %NULL.
+ * @source: The name of the source, for people to read; or %NULL.
  * @lock: Serialises changes of @watchers.
  *
  * Must stay readable for a grace period after its last watch is removed, unless
@@ -114,11 +114,11 @@ static inline void __init_watch_list(struct watch_list *wlist,
 	__init_watch_list(wlist, release_watch, KBUILD_MODNAME)
 
 /**
- * post_watch_notification - Tell those who watch an object of an event.
- * @wlist: The object's watch list, or %NULL if nobody ever watched it.
+ * post_watch_notification - Post a message to all that watch an object.
+ * @wlist: The object's watch list, or %NULL if it was never watched.
  * @n: The message.  Its length in bytes, 8 to 127, is in the bits
  *	%WATCH_INFO_LENGTH of its info; the bits %WATCH_INFO_ID are overwritten.
- * @cred: Who caused the event.
+ * @cred: The credentials of the task that caused the event.
  * @id: The object, as &watch.id.
  *
  * Never allocates and never sleeps.  A queue without room for the message

@@ -3,9 +3,9 @@
  * General notification queue: the hooks of its sources, for those files in
  * which things happen.
  *
- * A hook costs a static branch as long as nobody watches anything of its
- * source.  Those of block devices may be called in any context but NMI, all
- * others in process context, with locks held or not.
+ * A hook costs a static branch as long as nothing of its source is watched.
+ * Those of block devices may be called in any context but NMI, all others in
+ * process context, with locks held or not.
  */
 
 #ifndef _LINUX_WATCH_SOURCES_H
@@ -30,12 +30,12 @@ struct super_block;
 struct usb_device;
 
 /**
- * struct watch_source - Who watches the objects of one kind.
+ * struct watch_source - The watches on the objects of one kind.
  * @key: Counts the watches, for the hooks to branch on.  Sources can share it.
  * @nr_watches: Counts those of this source.
  * @bits: How many lists there are: 1 << @bits.
  * @lists: The watches.  Those on one object are on the same list, which also
- *	has those on other objects; &watch.id tells them apart.
+ *	has those on other objects; each watch has its &watch.id.
  */
 struct watch_source {
 	struct static_key_false_deferred *key;
@@ -44,7 +44,7 @@ struct watch_source {
 	struct watch_list *lists;
 };
 
-/* So that nobody knows which objects share a list with somebody else's */
+/* So that it cannot be known which objects share a list */
 extern u64 watch_source_seed;
 
 void watch_source_get(struct watch_source *source);
@@ -70,9 +70,10 @@ void __watch_mount(struct mount *mnt, enum mount_notification_subtype subtype);
 void __watch_mount_detach(struct list_head *mounts);
 void __watch_mount_ns_gone(struct mnt_namespace *ns);
 u64 watch_mount_ns_id(const struct mnt_namespace *ns);
+void watch_mount_attributes(struct mount *mnt, u32 *attr, u32 *propagation);
 
 /*
- * Something happened, or is about to happen, to a mount.  Who calls this holds
+ * Something happened, or is about to happen, to a mount.  The caller holds
  * namespace_sem or mount_lock, as the watchers of trees that the mount is in
  * are found by walking up.
  */
@@ -85,7 +86,7 @@ static inline void watch_mount(struct mount *mnt,
 
 /*
  * Mounts, linked by mnt_list and marked with MNT_UMOUNT, are about to be taken
- * out of their trees.  Who calls this holds mount_lock for writing.
+ * out of their trees.  The caller holds mount_lock for writing.
  */
 static inline void watch_mount_detach(struct list_head *mounts)
 {
@@ -126,6 +127,7 @@ void __watch_superblock_set_readonly(struct super_block *sb, bool readonly);
 void __watch_superblock_quota(struct super_block *sb, const struct kqid *qid,
 			      int warning);
 void __watch_superblock_gone(struct super_block *sb);
+bool watch_superblock_can_be_mounted(const struct super_block *sb);
 
 /* An error has been reported. */
 static inline void watch_superblock_error(const struct fserror_event *event)

@@ -7,69 +7,113 @@
 use kernel::{
     bindings,
     cred::Credential,
-    fs::file::LocalFile,
+    fs::LocalFile,
     prelude::*,
     sync::{
         aref::ARef,
         atomic::{Atomic, Relaxed},
     },
-    watch_queue::Cause,
+    watch_queue::{Cause, Header, Notification},
 };
 
 use super::{
-    source::{header, major_minor, Message, Source},
+    source::{assert_layout, major_minor, Object, Source},
     Request,
 };
-use crate::Borrowed;
 
 pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_BLOCK_NOTIFY;
 
-type Note = bindings::block_notification;
+/// A request failed: `struct block_notification`.
+#[repr(C)]
+#[derive(IntoBytes)]
+struct Failure {
+    watch: Header<Self>,
+    diskseq: u64,
+    sector: u64,
+    len: u32,
+    dev_major: u32,
+    dev_minor: u32,
+    partition: u32,
+    op: u32,
+    error: u32,
+}
 
-// SAFETY: It begins with a header, which `__watch_block_error()` sets, and is six words of 64 bits.
-unsafe impl Message for Note {}
+impl Notification for Failure {
+    const TYPE: u32 = TYPE;
+    type Subtype = u8;
+    const HEADER: usize = core::mem::offset_of!(Self, watch);
+}
+
+assert_layout!(
+    Failure,
+    bindings::block_notification,
+    watch diskseq sector len dev_major dev_minor partition op error
+);
 
 /// The id of all devices: no device has this number.
 const ALL: u64 = 0;
 
 fn source() -> Source {
-    // SAFETY: This is one of those in `sources.c`.
+    // SAFETY: This is one of those in `glue/sources.c`.
     unsafe { Source::from_raw(&raw mut bindings::watch_block_source) }
 }
 
-/// Adds a watch.
-///
-/// # Errors
-///
-/// `EBADF`; `EINVAL` if it is not a block device, `EPERM` if that is not open for reading or, for
-/// all devices, without `CAP_SYS_ADMIN`, `ENODEV` if the device is gone, and those of
-/// [`Source::attach`].
-pub(super) fn add(queue: Borrowed<'_>, request: &Request) -> Result {
-    request.no_flags()?;
-    let Some(device) = Device::of(request)? else {
-        // SAFETY: This is always safe to call.
-        if !unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) } {
-            return Err(EPERM);
-        }
-        request.ask_security(None)?;
-        return source().attach(queue, request.tag(), ALL);
-    };
-    if !device.is_readable() {
-        return Err(EPERM);
-    }
-    request.ask_security(Some(&device.file))?;
-    source().attach_if(queue, request.tag(), device.id(), || device.is_there())
+/// An object of this source.
+pub(super) enum Watched {
+    /// All block devices there are.
+    All,
+    /// One device.
+    One(Device),
 }
 
-/// Removes a watch.
-///
-/// # Errors
-///
-/// `EBADF`, `EINVAL` as for [`add`], `EBADSLT` if there is none.
-pub(super) fn remove(queue: Borrowed<'_>, request: &Request) -> Result {
-    request.no_flags()?;
-    let id = Device::of(request)?.map_or(ALL, |device| device.id());
-    source().detach(queue, id)
+impl Object for Watched {
+    fn find(request: &Request) -> Result<Self> {
+        request.no_flags()?;
+        if request.fd == -1 {
+            return Ok(Self::All);
+        }
+        Device::new(request.file()?).map(Self::One)
+    }
+
+    fn source(&self) -> Source {
+        source()
+    }
+
+    fn file(&self) -> Option<&LocalFile> {
+        match self {
+            Self::All => None,
+            Self::One(device) => Some(&device.file),
+        }
+    }
+
+    fn id(&self) -> Option<u64> {
+        Some(match self {
+            Self::All => ALL,
+            Self::One(device) => device.id(),
+        })
+    }
+
+    /// All devices are for the administrator, one for all that have it open for reading.
+    fn permit(&self) -> Result {
+        let may_watch = match self {
+            // SAFETY: This can be called in process context.
+            Self::All => unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) },
+            Self::One(device) => device.mode() & bindings::FMODE_READ != 0,
+        };
+        if may_watch {
+            Ok(())
+        } else {
+            Err(EPERM)
+        }
+    }
+
+    /// Fails with `ENODEV` if the device can no longer be opened.
+    fn is_there(&self) -> Result {
+        match self {
+            Self::One(device) if !device.can_be_opened() => Err(ENODEV),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A file that is a block device.
@@ -77,33 +121,28 @@ pub(super) fn remove(queue: Borrowed<'_>, request: &Request) -> Result {
 /// # Invariants
 ///
 /// `file` is open, not only for its path, and is a block device.
-struct Device {
+pub(super) struct Device {
     file: ARef<LocalFile>,
 }
 
 impl Device {
-    /// What is to be watched, or `None` for all devices.
-    fn of(request: &Request) -> Result<Option<Self>> {
-        if request.fd == -1 {
-            return Ok(None);
-        }
-        let file = request.file()?;
-        // SAFETY: The file is valid.
-        let (mode, flags) =
-            unsafe { ((*(*file.as_ptr()).f_inode).i_mode, (*file.as_ptr()).f_mode) };
+    fn new(file: ARef<LocalFile>) -> Result<Self> {
+        // SAFETY: The file is open, so it has an inode.
+        let mode = unsafe { (*(*file.as_ptr()).f_inode).i_mode };
         if u32::from(mode) & bindings::S_IFMT != bindings::S_IFBLK {
             return Err(EINVAL);
         }
-        if flags & (bindings::FMODE_READ | bindings::FMODE_WRITE) == 0 {
+        // INVARIANT: It is, if it is not open only for its path.
+        let device = Self { file };
+        if device.mode() & (bindings::FMODE_READ | bindings::FMODE_WRITE) == 0 {
             return Err(EBADF);
         }
-        // INVARIANT: It is, as was just seen.
-        Ok(Some(Self { file }))
+        Ok(device)
     }
 
-    fn is_readable(&self) -> bool {
-        // SAFETY: The file is open, by the invariants.
-        unsafe { (*self.file.as_ptr()).f_mode & bindings::FMODE_READ != 0 }
+    fn mode(&self) -> bindings::fmode_t {
+        // SAFETY: The file is open.  How it is open does not change.
+        unsafe { (*self.file.as_ptr()).f_mode }
     }
 
     fn id(&self) -> u64 {
@@ -111,23 +150,12 @@ impl Device {
         unsafe { id_of(bindings::file_bdev(self.file.as_ptr())) }
     }
 
-    /// Sees to it that the device can still be opened.
-    ///
-    /// # Errors
-    ///
-    /// `ENODEV` if not.
-    fn is_there(&self) -> Result {
-        // SAFETY: The file is open, by the invariants.  Its mapping is that of the device's inode,
-        // which is unhashed when it goes.
-        let hashed = unsafe {
-            let inode = (*(*self.file.as_ptr()).f_mapping).host;
-            Atomic::from_ptr(&raw mut (*inode).i_hash.pprev)
-        };
-        if hashed.load(Relaxed).is_null() {
-            Err(ENODEV)
-        } else {
-            Ok(())
-        }
+    fn can_be_opened(&self) -> bool {
+        // SAFETY: The file is open, by the invariants.  Its mapping is that of the device's inode.
+        let inode = unsafe { (*(*self.file.as_ptr()).f_mapping).host };
+        // SAFETY: The inode is unhashed when the device goes, which is a store of one word.
+        let hashed = unsafe { Atomic::from_ptr(&raw mut (*inode).i_hash.pprev) };
+        !hashed.load(Relaxed).is_null()
     }
 }
 
@@ -135,7 +163,7 @@ impl Device {
 ///
 /// `bdev` is valid.
 unsafe fn id_of(bdev: *mut bindings::block_device) -> u64 {
-    // SAFETY: By the caller's promise.
+    // SAFETY: The caller has a valid device, whose number does not change.
     u64::from(unsafe { (*bdev).bd_dev })
 }
 
@@ -152,43 +180,47 @@ pub(crate) unsafe extern "C" fn __watch_block_error(
     status: u8,
     bytes: c_uint,
 ) {
-    // SAFETY: By the caller's promise.
-    let (mut note, disk, part) = unsafe {
-        let disk = (*(*request).q).disk;
-        let part = (*(*request).bio).bi_bdev;
-        let error = bindings::blk_status_to_errno(status).unsigned_abs();
-        let (dev_major, dev_minor) = major_minor((*(*disk).part0).bd_dev);
-        let note = Note {
-            watch: header::<Note>(TYPE, subtype(error)),
-            diskseq: (*disk).diskseq,
-            sector: (*request).__sector,
-            len: bytes,
-            dev_major,
-            dev_minor,
-            partition: partition_number(part),
-            op: operation((*request).cmd_flags),
-            error,
-        };
-        (note, id_of((*disk).part0), id_of(part))
+    // SAFETY: The caller has a valid request.
+    let request = unsafe { &*request };
+    // SAFETY: A request has a queue, and the caller has one for a disk.
+    let disk = unsafe { &*(*request.q).disk };
+    // SAFETY: The caller has a request with a bio, which has a device.
+    let part = unsafe { (*request.bio).bi_bdev };
+    // SAFETY: Any number will do.
+    let error = unsafe { bindings::blk_status_to_errno(status) }.unsigned_abs();
+    // SAFETY: A disk has the device that is all of it.
+    let (whole, part_id) = unsafe { (id_of(disk.part0), id_of(part)) };
+    let (dev_major, dev_minor) = major_minor(whole as u32);
+    let mut message = Failure {
+        watch: Header::new(subtype(error)),
+        diskseq: disk.diskseq,
+        sector: request.__sector,
+        len: bytes,
+        dev_major,
+        dev_minor,
+        // SAFETY: The device is that of the bio.
+        partition: unsafe { partition_number(part) },
+        op: operation(request.cmd_flags),
+        error,
     };
 
-    // Whose interrupt this is says nothing about whose request it was.
+    // The current task is whichever the interrupt came to, and not the one that made the request.
     let cause = Cause::Credential(kernel_credentials());
-    source().post(&mut note, cause, ALL);
-    source().post(&mut note, cause, disk);
-    if part != disk {
-        source().post(&mut note, cause, part);
+    source().post(&mut message, cause, ALL);
+    source().post(&mut message, cause, whole);
+    if part_id != whole {
+        source().post(&mut message, cause, part_id);
     }
 }
 
 fn kernel_credentials() -> &'static Credential {
-    // SAFETY: The first task has them, for ever.
+    // SAFETY: These are those of the first task, which are never freed.
     unsafe { Credential::from_ptr(bindings::watch_kernel_cred()) }
 }
 
-/// The kind of failure.
-fn subtype(error: u32) -> u32 {
-    match error {
+/// Returns the kind of failure.
+fn subtype(error: u32) -> u8 {
+    let subtype = match error {
         bindings::EIO => bindings::block_notification_subtype_NOTIFY_BLOCK_IO,
         bindings::ETIMEDOUT => bindings::block_notification_subtype_NOTIFY_BLOCK_TIMEOUT,
         bindings::ENOSPC => bindings::block_notification_subtype_NOTIFY_BLOCK_NO_SPACE,
@@ -199,10 +231,11 @@ fn subtype(error: u32) -> u32 {
         bindings::EILSEQ => bindings::block_notification_subtype_NOTIFY_BLOCK_PROTECTION,
         bindings::ENOMEM => bindings::block_notification_subtype_NOTIFY_BLOCK_RESOURCE,
         _ => bindings::block_notification_subtype_NOTIFY_BLOCK_OTHER,
-    }
+    };
+    subtype as u8
 }
 
-/// What was to be done, from `cmd_flags`.
+/// Returns what was to be done, given `cmd_flags`.
 fn operation(flags: bindings::blk_opf_t) -> u32 {
     match flags & ((1 << bindings::REQ_OP_BITS) - 1) {
         bindings::req_op_REQ_OP_READ => bindings::block_notification_op_BLOCK_READ,
@@ -221,13 +254,13 @@ fn operation(flags: bindings::blk_opf_t) -> u32 {
     }
 }
 
-/// What `bdev_partno()` returns.
+/// Returns the number of the partition, as `bdev_partno()` does, which is inline.
 ///
 /// # Safety
 ///
 /// `bdev` is valid.
 unsafe fn partition_number(bdev: *mut bindings::block_device) -> u32 {
-    // SAFETY: By the caller's promise.
+    // SAFETY: The caller has a valid device, whose flags are accessed atomically.
     let flags = unsafe { Atomic::from_ptr(&raw mut (*bdev).__bd_flags.counter) };
     flags.load(Relaxed).cast_unsigned() & bindings::BD_PARTNO
 }
@@ -241,6 +274,6 @@ unsafe fn partition_number(bdev: *mut bindings::block_device) -> u32 {
 /// `bdev` is valid.
 #[export]
 pub(crate) unsafe extern "C" fn __watch_block_gone(bdev: *mut bindings::block_device) {
-    // SAFETY: By the caller's promise.
+    // SAFETY: The caller has a valid device.
     source().remove(unsafe { id_of(bdev) });
 }

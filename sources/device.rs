@@ -2,81 +2,122 @@
 
 //! Devices that come and go.
 
-use core::mem::offset_of;
 #[cfg(CONFIG_NET_NS)]
 use core::ptr;
 use kernel::{
-    bindings,
+    bindings, container_of,
+    fs::LocalFile,
     prelude::*,
     str::{CStr, CStrExt},
-    watch_queue::Cause,
+    watch_queue::{Cause, Header, Notification},
 };
 
 use super::{
-    source::{header, major_minor, Message, Source},
+    source::{assert_layout, major_minor, Object, Source},
     Request,
 };
-use crate::Borrowed;
 
 pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_DEVICE_NOTIFY;
 
-type Note = bindings::device_notification;
-type UsbNote = bindings::usb_notification;
+/// Something happened to a device: `struct device_notification`.
+#[repr(C)]
+#[derive(IntoBytes)]
+struct Event {
+    watch: Header<Self>,
+    dev_major: u32,
+    dev_minor: u32,
+    subsystem: [u8; 32],
+    name: [u8; 64],
+}
 
-// SAFETY: It begins with a header, which `__watch_uevent()` sets; two words and bytes follow.
-unsafe impl Message for Note {}
-// SAFETY: It begins with a header, which `__watch_usb()` sets; three words, two halves of one and
-// bytes follow.
-unsafe impl Message for UsbNote {}
+impl Notification for Event {
+    const TYPE: u32 = TYPE;
+    type Subtype = u8;
+    const HEADER: usize = core::mem::offset_of!(Self, watch);
+}
 
-/// There is one object, which is all devices.
+assert_layout!(
+    Event,
+    bindings::device_notification,
+    watch dev_major dev_minor subsystem name
+);
+
+/// Something happened to a USB device: `struct usb_notification`.
+#[cfg(CONFIG_WATCH_DEVICE_USB)]
+#[repr(C)]
+#[derive(IntoBytes)]
+struct UsbEvent {
+    watch: Header<Self>,
+    bus: u32,
+    port: u32,
+    device: u32,
+    vendor: u16,
+    product: u16,
+    name: [u8; 32],
+}
+
+#[cfg(CONFIG_WATCH_DEVICE_USB)]
+impl Notification for UsbEvent {
+    const TYPE: u32 = TYPE;
+    type Subtype = u8;
+    const HEADER: usize = core::mem::offset_of!(Self, watch);
+}
+
+#[cfg(CONFIG_WATCH_DEVICE_USB)]
+assert_layout!(
+    UsbEvent,
+    bindings::usb_notification,
+    watch bus port device vendor product name
+);
+
+/// The id of the only object, which is all devices.
 const ALL: u64 = 0;
 
 fn source() -> Source {
-    // SAFETY: This is one of those in `sources.c`.
+    // SAFETY: This is one of those in `glue/sources.c`.
     unsafe { Source::from_raw(&raw mut bindings::watch_device_source) }
 }
 
-/// Adds a watch.
-///
-/// Uevents are for everybody, but those of network devices only for who is in their namespace, and
-/// none is for a network namespace that belongs to another user namespace than the first.  Who is
-/// in the first network namespace may see all that is posted here.
-///
-/// # Errors
-///
-/// `EINVAL` if it is not for all devices, `EPERM` if the current task is not in the first network
-/// namespace, and those of [`Source::attach`].
-pub(super) fn add(queue: Borrowed<'_>, request: &Request) -> Result {
-    all(request)?;
-    // SAFETY: The current task has namespaces, as it is not exiting.
-    if !unsafe { bindings::watch_is_in_init_net() } {
-        return Err(EPERM);
+/// All devices.
+pub(super) struct AllDevices;
+
+impl Object for AllDevices {
+    fn find(request: &Request) -> Result<Self> {
+        request.no_flags()?;
+        if request.fd == -1 {
+            Ok(Self)
+        } else {
+            Err(EINVAL)
+        }
     }
-    request.ask_security(None)?;
-    source().attach(queue, request.tag(), ALL)
-}
 
-/// Removes a watch.
-///
-/// # Errors
-///
-/// `EINVAL` as for [`add`], `EBADSLT` if there is none.
-pub(super) fn remove(queue: Borrowed<'_>, request: &Request) -> Result {
-    all(request)?;
-    source().detach(queue, ALL)
-}
+    fn source(&self) -> Source {
+        source()
+    }
 
-fn all(request: &Request) -> Result {
-    request.no_flags()?;
-    if request.fd == -1 {
-        Ok(())
-    } else {
-        Err(EINVAL)
+    fn file(&self) -> Option<&LocalFile> {
+        None
+    }
+
+    fn id(&self) -> Option<u64> {
+        Some(ALL)
+    }
+
+    /// Any task in the first network namespace may watch.
+    ///
+    /// Everybody gets uevents, but those of network devices only in the namespace of the device.
+    /// Those of devices in other namespaces than the first are not posted here.
+    fn permit(&self) -> Result {
+        // SAFETY: The current task has namespaces, as it is not exiting.
+        if unsafe { bindings::watch_is_in_init_net() } {
+            Ok(())
+        } else {
+            Err(EPERM)
+        }
     }
 }
 
-/// A copy of a string that ends in a NUL, and whether all of it fits.
+/// Copies a string into bytes that end in a NUL.  Returns the copy, and whether all of it fits.
 fn cut<const SIZE: usize>(text: &[u8]) -> ([u8; SIZE], bool) {
     let mut copy = [0; SIZE];
     let fits = text.len().min(SIZE - 1);
@@ -91,17 +132,21 @@ unsafe fn bytes<'a>(text: *const c_char) -> &'a [u8] {
     if text.is_null() {
         return &[];
     }
-    // SAFETY: By the caller's promise.
+    // SAFETY: The caller has a string.
     unsafe { CStr::from_char_ptr(text) }.to_bytes()
 }
 
-fn set_cut(header: &mut bindings::watch_notification, is_cut: bool) {
-    if is_cut {
-        header.info |= bindings::NOTIFY_DEVICE_CUT;
+/// Makes a header that says whether something did not fit.
+fn header<M: Notification<Subtype = u8>>(subtype: u32, is_whole: bool) -> Header<M> {
+    let header = Header::new(subtype as u8);
+    if is_whole {
+        header
+    } else {
+        header.with_type_info((bindings::NOTIFY_DEVICE_CUT >> 16) as u16)
     }
 }
 
-fn post<T: Message>(mut message: T) {
+fn post(mut message: impl Notification) {
     source().post(&mut message, Cause::CurrentTask, ALL);
 }
 
@@ -129,41 +174,38 @@ pub(crate) unsafe extern "C" fn __watch_uevent(kobj: *mut bindings::kobject, act
         }
         _ => return,
     };
-    // SAFETY: By the caller's promise.
+    // SAFETY: The caller has a valid object.
     if !unsafe { bindings::watch_is_device(kobj) } {
         return;
     }
-    // SAFETY: By the caller's promise, and as this is the `kobj` of a device; buses and classes do
-    // not change, and names are strings.
-    let (devt, subsystem, name) = unsafe {
-        let dev: *mut bindings::device = kobj.byte_sub(offset_of!(bindings::device, kobj)).cast();
-        let subsystem = match ((*dev).bus.as_ref(), (*dev).class.as_ref()) {
-            (Some(bus), _) => bus.name,
-            (None, Some(class)) if is_in_sight(class, dev) => class.name,
-            // The uevent is not for all.
-            _ => return,
-        };
-        (
-            (*dev).devt,
-            bytes(subsystem),
-            bytes(bindings::dev_name(dev)),
-        )
+    // SAFETY: This is the `kobj` of a device, as has just been seen.
+    let dev = unsafe { container_of!(kobj, bindings::device, kobj) };
+    // SAFETY: The bus and the class of a device that has a uevent do not change.
+    let (bus, class) = unsafe { ((*dev).bus.as_ref(), (*dev).class.as_ref()) };
+    let subsystem = match (bus, class) {
+        (Some(bus), _) => bus.name,
+        // SAFETY: It is the class of the device.
+        (None, Some(class)) if unsafe { is_in_sight(class, dev) } => class.name,
+        // The uevent is not for everybody.
+        _ => return,
     };
-    let (dev_major, dev_minor) = major_minor(devt);
+    // SAFETY: Names of buses and classes are strings, as are those of devices, which the caller
+    // keeps from being renamed.
+    let (subsystem, name) = unsafe { (bytes(subsystem), bytes(bindings::dev_name(dev))) };
+    // SAFETY: The device is valid.
+    let (dev_major, dev_minor) = major_minor(unsafe { (*dev).devt });
     let (subsystem, is_subsystem_whole) = cut(subsystem);
     let (name, is_name_whole) = cut(name);
-    let mut note = Note {
-        watch: header::<Note>(TYPE, subtype),
+    post(Event {
+        watch: header(subtype, is_subsystem_whole && is_name_whole),
         dev_major,
         dev_minor,
         subsystem,
         name,
-    };
-    set_cut(&mut note.watch, !is_subsystem_whole || !is_name_whole);
-    post(note);
+    });
 }
 
-/// Whether a device is not one of another network namespace than the first.
+/// Returns whether a device is in the first network namespace or in none.
 ///
 /// # Safety
 ///
@@ -173,7 +215,7 @@ unsafe fn is_in_sight(class: &bindings::class, dev: *const bindings::device) -> 
     let Some(namespace) = class.namespace.filter(|_| !class.ns_type.is_null()) else {
         return true;
     };
-    // SAFETY: By the caller's promise.
+    // SAFETY: The caller has a device of the class.
     let namespace = unsafe { namespace(dev) };
     // SAFETY: This takes the address of a part of a static, and does not read it.
     ptr::eq(namespace, unsafe { &raw const bindings::init_net.ns })
@@ -204,22 +246,20 @@ pub(crate) unsafe extern "C" fn __watch_usb(udev: *mut bindings::usb_device, con
     } else {
         bindings::device_notification_subtype_NOTIFY_USB_DISCONNECTED
     };
-    // SAFETY: By the caller's promise; a device is on a bus, and has a name.
-    let (mut note, is_whole) = unsafe {
-        let (name, is_whole) = cut(bytes(bindings::dev_name(&raw const (*udev).dev)));
-        let note = UsbNote {
-            watch: header::<UsbNote>(TYPE, subtype),
-            bus: (*(*udev).bus).busnum.cast_unsigned(),
-            port: (*udev).portnum.into(),
-            device: (*udev).devnum.cast_unsigned(),
-            vendor: u16::from_le((*udev).descriptor.idVendor),
-            product: u16::from_le((*udev).descriptor.idProduct),
-            name,
-        };
-        (note, is_whole)
-    };
-    set_cut(&mut note.watch, !is_whole);
-    post(note);
+    // SAFETY: The caller has a valid device.
+    let udev = unsafe { &*udev };
+    // SAFETY: A USB device has a name and is on a bus.
+    let (name, bus) = unsafe { (bytes(bindings::dev_name(&udev.dev)), (*udev.bus).busnum) };
+    let (name, is_whole) = cut(name);
+    post(UsbEvent {
+        watch: header(subtype, is_whole),
+        bus: bus.cast_unsigned(),
+        port: udev.portnum.into(),
+        device: udev.devnum.cast_unsigned(),
+        vendor: u16::from_le(udev.descriptor.idVendor),
+        product: u16::from_le(udev.descriptor.idProduct),
+        name,
+    });
 }
 
 #[cfg(CONFIG_WATCH_QUEUE_KUNIT_TEST)]

@@ -1,137 +1,153 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happens to mounts.
+//! Changes of mounts.
 //!
 //! Two kinds of objects can be watched: a mount namespace, and a mount with all that is below it.
-//! For the latter, a post walks up from the mount to which something happened.  That a mount is
-//! taken out of its tree or moved away is therefore posted before it is.
+//! For the latter, a post walks up from the mount to which something happened.  So a mount that is
+//! taken out of its tree or moved away is reported before that is done.
 
-use core::{iter, marker::PhantomData, mem::offset_of, ptr};
+use core::{iter, marker::PhantomData, mem::offset_of};
 use kernel::{
-    bindings,
+    bindings, container_of,
     error::from_err_ptr,
-    fs::file::LocalFile,
+    fs::LocalFile,
+    interop::list::clist_create,
     prelude::*,
     sync::{
+        aref::ARef,
         atomic::{Atomic, Relaxed},
         rcu,
     },
-    watch_queue::Cause,
+    types::Opaque,
+    watch_queue::{Cause, Header, Notification},
 };
 
 use super::{
-    source::{header, Message, Source},
+    source::{assert_layout, Object, Source},
     Request,
 };
-use crate::Borrowed;
 
 pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_MOUNT_NOTIFY;
 
-type Note = bindings::mount_notification;
-
-/// How many mounts a post looks at for who watches them: the one that it is about, and those above.
+/// The number of mounts for whose watchers a post looks: the mount itself, and those above it.
 ///
 /// Mounts can be stacked as high as there may be mounts in a namespace, and for each mount of a
 /// tree the walk is made with `mount_lock` held.
 const MAX_DEPTH: usize = 128;
 
-// SAFETY: It begins with a header, which `note()` sets, and is five words of 64 bits.
-unsafe impl Message for Note {}
+/// Something happened to a mount: `struct mount_notification`.
+#[repr(C)]
+#[derive(IntoBytes)]
+struct Event {
+    watch: Header<Self>,
+    mnt_id: u64,
+    parent_id: u64,
+    mnt_ns_id: u64,
+    attr: u32,
+    propagation: u32,
+}
+
+impl Notification for Event {
+    const TYPE: u32 = TYPE;
+    type Subtype = u8;
+    const HEADER: usize = offset_of!(Self, watch);
+}
+
+assert_layout!(
+    Event,
+    bindings::mount_notification,
+    watch mnt_id parent_id mnt_ns_id attr propagation
+);
 
 fn namespaces() -> Source {
-    // SAFETY: This is one of those in `sources.c`.
+    // SAFETY: This is one of those in `glue/sources.c`.
     unsafe { Source::from_raw(&raw mut bindings::watch_mount_ns_source) }
 }
 
 fn subtrees() -> Source {
-    // SAFETY: This is one of those in `sources.c`.
+    // SAFETY: This is one of those in `glue/sources.c`.
     unsafe { Source::from_raw(&raw mut bindings::watch_mount_source) }
 }
 
-/// What is watched.
-struct Object {
+/// An object of this source.
+pub(super) struct Watched {
+    file: ARef<LocalFile>,
     source: Source,
     id: u64,
-    /// Whether it is the mount of the file that says what and where it is, which may be taken away.
+    /// The object was found by the mount of the file, which can be taken away meanwhile.
     by_mount: bool,
+    may_watch: bool,
 }
 
-/// Adds a watch.
-///
-/// # Errors
-///
-/// `EBADF`; `EINVAL` if the file is not on a mount that is in a mount namespace, `EPERM` without
-/// `CAP_SYS_ADMIN` in the user namespace of that, and those of [`Source::attach`].
-pub(super) fn add(queue: Borrowed<'_>, request: &Request) -> Result {
-    let file = request.file()?;
-    let (object, may_watch) = with_namespace(&file, request.flags, |object, namespace| {
-        // SAFETY: The namespace is valid, and has a reference to its user namespace.
+impl Object for Watched {
+    fn find(request: &Request) -> Result<Self> {
+        let file = request.file()?;
+        let is_subtree = match request.flags {
+            0 => false,
+            bindings::WATCH_MOUNT_SUBTREE => true,
+            _ => return Err(EINVAL),
+        };
+        let rcu = rcu::read_lock();
+        let mount = Mount::of(&file);
+        // SAFETY: The file is open, so it has a dentry.
+        let dentry = unsafe { (*file.as_ptr()).__bindgen_anon_1.f_path.dentry };
+        // SAFETY: The dentry is valid.  If it is that of a namespace, it has a reference to that.
+        let named = unsafe { bindings::mnt_ns_from_dentry(dentry) };
+        let by_mount = is_subtree || named.is_null();
+        let namespace = if by_mount {
+            mount.namespace_rcu(&rcu).ok_or(EINVAL)?
+        } else {
+            named
+        };
+        let (source, id) = if is_subtree {
+            (subtrees(), mount.id())
+        } else {
+            // SAFETY: The dentry has a reference to the namespace, or this is under RCU.
+            (namespaces(), unsafe {
+                bindings::watch_mount_ns_id(namespace)
+            })
+        };
+        // SAFETY: As above; the namespace has a reference to its user namespace.
         let may_watch =
             unsafe { bindings::ns_capable((*namespace).user_ns, bindings::CAP_SYS_ADMIN as c_int) };
-        (object, may_watch)
-    })?;
-    if !may_watch {
-        return Err(EPERM);
+        drop(rcu);
+        Ok(Self {
+            file,
+            source,
+            id,
+            by_mount,
+            may_watch,
+        })
     }
-    request.ask_security(Some(&file))?;
-    object
-        .source
-        .attach_if(queue, request.tag(), object.id, || {
-            if object.by_mount && Mount::of(&file).is_going() {
-                Err(EINVAL)
-            } else {
-                Ok(())
-            }
-        })
-}
 
-/// Removes a watch.
-///
-/// # Errors
-///
-/// `EBADF`, `EINVAL` as for [`add`], `EBADSLT` if there is none.
-pub(super) fn remove(queue: Borrowed<'_>, request: &Request) -> Result {
-    let file = request.file()?;
-    let object = with_namespace(&file, request.flags, |object, _| object)?;
-    object.source.detach(queue, object.id)
-}
+    fn source(&self) -> Source {
+        self.source
+    }
 
-/// Finds out what a file and the flags say is to be watched, and in which namespace that is.
-fn with_namespace<T>(
-    file: &LocalFile,
-    flags: u32,
-    found: impl FnOnce(Object, *mut bindings::mnt_namespace) -> T,
-) -> Result<T> {
-    let is_subtree = match flags {
-        0 => false,
-        bindings::WATCH_MOUNT_SUBTREE => true,
-        _ => return Err(EINVAL),
-    };
-    let rcu = rcu::read_lock();
-    let mount = Mount::of(file);
-    // SAFETY: The file is open, so it has a dentry.  If that is a namespace's, it has a reference.
-    let named =
-        unsafe { bindings::mnt_ns_from_dentry((*file.as_ptr()).__bindgen_anon_1.f_path.dentry) };
-    let by_mount = is_subtree || named.is_null();
-    let namespace = if by_mount {
-        mount.namespace_rcu(&rcu).ok_or(EINVAL)?
-    } else {
-        named
-    };
-    let (source, id) = if is_subtree {
-        (subtrees(), mount.id())
-    } else {
-        // SAFETY: The namespace is valid: it has a reference, or this is under RCU.
-        (namespaces(), unsafe {
-            bindings::watch_mount_ns_id(namespace)
-        })
-    };
-    let object = Object {
-        source,
-        id,
-        by_mount,
-    };
-    Ok(found(object, namespace))
+    fn file(&self) -> Option<&LocalFile> {
+        Some(&self.file)
+    }
+
+    fn id(&self) -> Option<u64> {
+        Some(self.id)
+    }
+
+    /// The administrator of the user namespace to which the mount namespace belongs may watch.
+    fn permit(&self) -> Result {
+        if self.may_watch {
+            Ok(())
+        } else {
+            Err(EPERM)
+        }
+    }
+
+    fn is_there(&self) -> Result {
+        if self.by_mount && Mount::of(&self.file).is_going() {
+            Err(EINVAL)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// A mount.
@@ -143,18 +159,17 @@ fn with_namespace<T>(
 struct Mount<'a>(*mut bindings::mount, PhantomData<&'a bindings::mount>);
 
 impl<'a> Mount<'a> {
-    /// The mount that a file is on.
+    /// Returns the mount that a file is on.
     fn of(file: &'a LocalFile) -> Self {
-        // SAFETY: The file is open, so it has a path.  Its mount is the `mnt` of a `struct mount`.
-        let mount = unsafe {
-            let mnt = (*file.as_ptr()).__bindgen_anon_1.f_path.mnt;
-            mnt.byte_sub(offset_of!(bindings::mount, mnt)).cast()
-        };
+        // SAFETY: The file is open, so it has a path.
+        let mnt = unsafe { (*file.as_ptr()).__bindgen_anon_1.f_path.mnt };
+        // SAFETY: Every `struct vfsmount` is the `mnt` of a `struct mount`.
+        let mount = unsafe { container_of!(mnt, bindings::mount, mnt) };
         // INVARIANT: The file has a reference to it.
         Self(mount, PhantomData)
     }
 
-    /// What `statmount()` tells as `mnt_id`.  Never reused.
+    /// Returns its id, which `statmount()` has as `mnt_id`.
     fn id(self) -> u64 {
         // SAFETY: By the invariants.  The id does not change.
         unsafe { (*self.0).mnt_id_unique }
@@ -165,13 +180,13 @@ impl<'a> Mount<'a> {
         unsafe { Atomic::from_ptr(&raw mut (*self.0).mnt.mnt_flags) }.load(Relaxed) as u32
     }
 
-    /// Whether it is taken out of its tree, or about to be.
+    /// Returns whether it has been taken out of its tree, or is about to be.
     fn is_going(self) -> bool {
         self.flags() & bindings::mount_flags_MNT_UMOUNT != 0
     }
 
-    /// The namespace in which it is, unless that is one of those without a name which trees are in
-    /// before they are attached.
+    /// Returns its namespace, unless it has none or one without a name: trees are in such
+    /// namespaces before they are attached.
     ///
     /// A namespace is readable for a grace period after its last mount has left it.
     fn namespace_rcu(self, _rcu: &rcu::Guard) -> Option<*mut bindings::mnt_namespace> {
@@ -190,68 +205,18 @@ impl<'a> Mount<'a> {
         }
         // It may be `MNT_NS_INTERNAL`.
         let namespace = from_err_ptr(namespace).ok()?;
-        // SAFETY: By the caller's promise it is readable.
+        // SAFETY: It can be read as long as the caller is in the section or has the lock.
         let has_name = unsafe { !(*namespace).is_anon };
         has_name.then_some(namespace)
     }
 
-    /// What `statmount()` tells as `mnt_attr`.
-    fn attributes(self) -> u32 {
-        use bindings::*;
-
-        let flags = self.flags();
-        let mut attributes = [
-            (mount_flags_MNT_READONLY, MOUNT_ATTR_RDONLY),
-            (mount_flags_MNT_NOSUID, MOUNT_ATTR_NOSUID),
-            (mount_flags_MNT_NODEV, MOUNT_ATTR_NODEV),
-            (mount_flags_MNT_NOEXEC, MOUNT_ATTR_NOEXEC),
-            (mount_flags_MNT_NODIRATIME, MOUNT_ATTR_NODIRATIME),
-            (mount_flags_MNT_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW),
-        ]
-        .iter()
-        .filter(|(flag, _)| flags & flag != 0)
-        .fold(0, |sum, (_, attribute)| sum | attribute);
-
-        attributes |= if flags & mount_flags_MNT_NOATIME != 0 {
-            MOUNT_ATTR_NOATIME
-        } else if flags & mount_flags_MNT_RELATIME != 0 {
-            MOUNT_ATTR_RELATIME
-        } else {
-            MOUNT_ATTR_STRICTATIME
-        };
-        // SAFETY: By the invariants.
-        let idmap = unsafe { Atomic::from_ptr(&raw mut (*self.0).mnt.mnt_idmap) }.load(Relaxed);
-        if !ptr::eq(idmap, &raw const nop_mnt_idmap) {
-            attributes |= MOUNT_ATTR_IDMAP;
-        }
-        attributes
-    }
-
-    /// What `statmount()` tells as `mnt_propagation`.
-    fn propagation(self) -> u32 {
-        use bindings::*;
-
-        // SAFETY: By the invariants.
-        let (flags, master) = unsafe {
-            (
-                Atomic::from_ptr(&raw mut (*self.0).mnt_t_flags).load(Relaxed) as u32,
-                Atomic::from_ptr(&raw mut (*self.0).mnt_master).load(Relaxed),
-            )
-        };
-        let mut propagation = 0;
-        if flags & T_SHARED != 0 {
-            propagation |= MS_SHARED;
-        }
-        if !master.is_null() {
-            propagation |= MS_SLAVE;
-        }
-        if flags & T_UNBINDABLE != 0 {
-            propagation |= MS_UNBINDABLE;
-        }
-        if propagation == 0 {
-            propagation = MS_PRIVATE;
-        }
-        propagation
+    /// Returns its attributes and its propagation, which `statmount()` has as `mnt_attr` and
+    /// `mnt_propagation`.
+    fn attributes(self) -> (u32, u32) {
+        let (mut attributes, mut propagation) = (0, 0);
+        // SAFETY: By the invariants the mount is valid.
+        unsafe { bindings::watch_mount_attributes(self.0, &mut attributes, &mut propagation) };
+        (attributes, propagation)
     }
 }
 
@@ -259,61 +224,68 @@ impl<'a> Mount<'a> {
 ///
 /// # Invariants
 ///
-/// `namespace_sem` or `mount_lock` is held for `'a`: what mounts have as parent and namespace only
-/// changes with both.
-#[derive(Clone, Copy)]
-struct Placed<'a>(Mount<'a>);
+/// The mount is valid for `'a`, during which `namespace_sem` or `mount_lock` is held.  The parent
+/// and the namespace of a mount only change with both.
+#[repr(transparent)]
+struct Placed(Opaque<bindings::mount>);
 
-impl<'a> Placed<'a> {
+impl Placed {
     /// # Safety
     ///
     /// `mount` is valid for `'a`, during which `namespace_sem` or `mount_lock` is held.
-    unsafe fn from_raw(mount: *mut bindings::mount) -> Self {
-        // INVARIANT: By the caller's promise.
-        Self(Mount(mount, PhantomData))
+    unsafe fn from_raw<'a>(mount: *mut bindings::mount) -> &'a Self {
+        // INVARIANT: The requirements are the invariants.
+        // SAFETY: A `Placed` is a `struct mount`, and the caller has a valid one.
+        unsafe { &*mount.cast() }
     }
 
-    fn parent(self) -> Option<Self> {
-        // SAFETY: The mount is valid.
-        let parent = unsafe { (*self.0 .0).mnt_parent };
-        // INVARIANT: Parents are referred to by their children, and the locks stay held.
-        (parent != self.0 .0).then_some(Self(Mount(parent, PhantomData)))
+    fn mount(&self) -> Mount<'_> {
+        // INVARIANT: The mount is valid as long as it is borrowed.
+        Mount(self.0.get(), PhantomData)
     }
 
-    /// The id of the namespace in which it is, if that has a name.
-    fn namespace_id(self) -> Option<u64> {
-        // SAFETY: By the invariants.
-        unsafe { self.0.namespace() }
-            // SAFETY: A namespace goes away after its mounts have left it.
-            .map(|namespace| unsafe { bindings::watch_mount_ns_id(namespace) })
+    fn parent(&self) -> Option<&Self> {
+        // SAFETY: The mount is valid, and the parent does not change.
+        let parent = unsafe { (*self.0.get()).mnt_parent };
+        // SAFETY: A mount has a reference to its parent, and the locks stay held.
+        (parent != self.0.get()).then(|| unsafe { Self::from_raw(parent) })
     }
 
-    fn note(self, namespace: u64, subtype: u32) -> Note {
-        Note {
-            watch: header::<Note>(TYPE, subtype),
-            mnt_id: self.0.id(),
-            parent_id: self.parent().unwrap_or(self).0.id(),
+    /// Returns the id of its namespace, if that has a name.
+    fn namespace_id(&self) -> Option<u64> {
+        // SAFETY: By the invariants one of the locks is held.
+        let namespace = unsafe { self.mount().namespace() }?;
+        // SAFETY: A namespace goes away after its mounts have left it.
+        Some(unsafe { bindings::watch_mount_ns_id(namespace) })
+    }
+
+    fn event(&self, namespace: u64, subtype: u32) -> Event {
+        let (attr, propagation) = self.mount().attributes();
+        Event {
+            watch: Header::new(subtype as u8),
+            mnt_id: self.mount().id(),
+            parent_id: self.parent().unwrap_or(self).mount().id(),
             mnt_ns_id: namespace,
-            attr: self.0.attributes(),
-            propagation: self.0.propagation(),
+            attr,
+            propagation,
         }
     }
 
-    /// The mount, and those that it is below, the nearest first.
-    fn and_ancestors(self) -> impl Iterator<Item = Self> {
+    /// Returns the mount, and those that it is below, the nearest first.
+    fn and_ancestors(&self) -> impl Iterator<Item = &Self> {
         iter::successors(Some(self), |mount| mount.parent()).take(MAX_DEPTH)
     }
 
-    /// Posts to those who watch the namespace, or a mount that this is or is below.
-    fn post(self, subtype: u32) {
+    /// Posts to the watchers of the namespace, and of the mounts that this is or is below.
+    fn post(&self, subtype: u32) {
         let Some(namespace) = self.namespace_id() else {
             return;
         };
-        let mut note = self.note(namespace, subtype);
-        namespaces().post(&mut note, Cause::CurrentTask, namespace);
+        let mut event = self.event(namespace, subtype);
+        namespaces().post(&mut event, Cause::CurrentTask, namespace);
         if subtrees().is_watched() {
             for mount in self.and_ancestors() {
-                subtrees().post(&mut note, Cause::CurrentTask, mount.0.id());
+                subtrees().post(&mut event, Cause::CurrentTask, mount.mount().id());
             }
         }
     }
@@ -328,7 +300,7 @@ impl<'a> Placed<'a> {
 /// `mount` is valid, and `namespace_sem` or `mount_lock` is held.
 #[export]
 pub(crate) unsafe extern "C" fn __watch_mount(mount: *mut bindings::mount, subtype: u32) {
-    // SAFETY: By the caller's promise.
+    // SAFETY: The caller has a valid mount and one of the locks.
     unsafe { Placed::from_raw(mount) }.post(subtype);
 }
 
@@ -342,26 +314,14 @@ pub(crate) unsafe extern "C" fn __watch_mount(mount: *mut bindings::mount, subty
 #[export]
 pub(crate) unsafe extern "C" fn __watch_mount_detach(mounts: *mut bindings::list_head) {
     let subtype = bindings::mount_notification_subtype_NOTIFY_MOUNT_DETACHED;
-    // SAFETY: By the caller's promise.
-    unsafe { for_each(mounts, |mount| mount.post(subtype)) };
-    // Only now, as watchers are to be told of all that is below what they watch.
-    //
-    // SAFETY: As above.
-    unsafe { for_each(mounts, |mount| subtrees().remove(mount.0.id())) };
-}
-
-/// # Safety
-///
-/// As for [`__watch_mount_detach`].
-unsafe fn for_each(mounts: *mut bindings::list_head, visit: impl Fn(Placed<'_>)) {
-    // SAFETY: By the caller's promise.
-    unsafe {
-        let mut node = (*mounts).next;
-        while node != mounts {
-            let mount = node.byte_sub(offset_of!(bindings::mount, mnt_list)).cast();
-            visit(Placed::from_raw(mount));
-            node = (*node).next;
-        }
+    // SAFETY: The caller has a list of mounts, which are linked by `mnt_list`, and `mount_lock`.
+    let mounts = unsafe { clist_create!(mounts, Placed, bindings::mount, mnt_list) };
+    for mount in mounts.iter() {
+        mount.post(subtype);
+    }
+    // Only now, as a watcher gets all of this that is below the mount that it watches.
+    for mount in mounts.iter() {
+        subtrees().remove(mount.mount().id());
     }
 }
 
@@ -374,6 +334,6 @@ unsafe fn for_each(mounts: *mut bindings::list_head, visit: impl Fn(Placed<'_>))
 /// `namespace` is valid.
 #[export]
 pub(crate) unsafe extern "C" fn __watch_mount_ns_gone(namespace: *mut bindings::mnt_namespace) {
-    // SAFETY: By the caller's promise.
-    unsafe { namespaces().remove(bindings::watch_mount_ns_id(namespace)) };
+    // SAFETY: The caller has a valid namespace.
+    namespaces().remove(unsafe { bindings::watch_mount_ns_id(namespace) });
 }

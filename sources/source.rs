@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who watches the objects of a source.
+//! The common part of the sources.
 //!
 //! An object has no watch list of its own, so that none that can be watched is larger for it.
 //! Each [`Source`] has a few lists for all of its objects, which a 64-bit id tells apart.  A post
@@ -8,144 +8,209 @@
 //!
 //! C header: [`include/linux/watch_sources.h`](srctree/include/linux/watch_sources.h)
 
-use core::ptr;
+#![allow(dead_code, reason = "no source needs all of it")]
+
+use core::{ptr, ptr::NonNull};
 use kernel::{
-    alloc::{flags::GFP_KERNEL_ACCOUNT, KBox},
     bindings,
+    cred::Credential,
     error::to_result,
+    fs::LocalFile,
     prelude::*,
     sync::{
+        aref::ARef,
         atomic::{ordering::Full, Atomic, Relaxed},
         barrier::smp_mb,
     },
-    watch_queue::Cause,
+    watch_queue::{Cause, Notification},
 };
 
+use super::{Action, Request};
 use crate::{
-    note::{INFO_ID, MAX_LEN},
-    watch, Borrowed,
+    queue::Borrowed,
+    watch::{self, Outgoing, WatchList},
 };
 
-/// What a source posts.
-///
-/// # Safety
-///
-/// It begins with a `struct watch_notification`, which says how long it is, and has no padding.
-pub(super) unsafe trait Message {}
+/// An object of a source.
+pub(super) trait Object: Sized {
+    /// Finds the object that a request is about.
+    ///
+    /// # Errors
+    ///
+    /// - `EBADF` if the file descriptor is not open, or not open in the right way
+    /// - `EINVAL` if it is not one of an object of the source, or has flags that the source has not
+    fn find(request: &Request) -> Result<Self>;
 
-/// The header of a message.
-pub(super) fn header<T: Message>(kind: u32, subtype: u32) -> bindings::watch_notification {
-    const { assert!(size_of::<T>() <= MAX_LEN) };
-    let mut header = bindings::watch_notification {
-        info: size_of::<T>() as u32,
-        ..Default::default()
-    };
-    header.set_type(kind);
-    header.set_subtype(subtype);
-    header
+    /// Returns the source, which is that of the object's messages.
+    fn source(&self) -> Source;
+
+    /// Returns the file by which the object was found, for security modules.
+    fn file(&self) -> Option<&LocalFile>;
+
+    /// Returns the id of the object, or `None` if it has never been watched.
+    fn id(&self) -> Option<u64>;
+
+    /// Returns the id of the object, which is about to be watched.
+    fn id_to_watch(&self) -> Result<u64> {
+        self.id().ok_or(EINVAL)
+    }
+
+    /// Returns successfully if the current task may watch the object.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` if not.
+    fn permit(&self) -> Result;
+
+    /// Returns successfully unless the object is going away.
+    fn is_there(&self) -> Result {
+        Ok(())
+    }
 }
 
-/// A device number, taken apart as `MAJOR()` and `MINOR()` do.
-#[allow(dead_code, reason = "not every source needs it")]
+/// Adds or removes a watch on an object.
+pub(super) fn carry_out<T: Object>(
+    queue: Borrowed<'_>,
+    request: &Request,
+    action: Action,
+) -> Result {
+    let object = T::find(request)?;
+    let source = object.source();
+    match action {
+        Action::Add => {
+            object.permit()?;
+            ask_security(request.source, object.file())?;
+            let id = object.id_to_watch()?;
+            source.attach(queue, request.tag as u8, id, || object.is_there())
+        }
+        Action::Remove => source.detach(queue, object.id().ok_or(EBADSLT)?),
+    }
+}
+
+/// Asks the security modules whether the current task may watch something.
+fn ask_security(kind: u32, file: Option<&LocalFile>) -> Result {
+    let file = file.map_or(ptr::null_mut(), LocalFile::as_ptr);
+    // SAFETY: The file is null or open.
+    to_result(unsafe { bindings::watch_source_ask_security(kind, file) })
+}
+
+impl Request {
+    /// Returns the file of the request, which can be open with `O_PATH`.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if there is none.
+    pub(super) fn file(&self) -> Result<ARef<LocalFile>> {
+        let fd = u32::try_from(self.fd).map_err(|_| EBADF)?;
+        // SAFETY: Any number will do.
+        let file = NonNull::new(unsafe { bindings::fget_raw(fd) }).ok_or(EBADF)?;
+        // SAFETY: `fget_raw()` took a reference.  A `LocalFile` is a `struct file`.
+        Ok(unsafe { ARef::from_raw(file.cast()) })
+    }
+
+    /// Refuses flags, for a source that has none.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there are any.
+    pub(super) fn no_flags(&self) -> Result {
+        if self.flags == 0 {
+            Ok(())
+        } else {
+            Err(EINVAL)
+        }
+    }
+}
+
+/// Returns the major and the minor number of a device.
 pub(super) fn major_minor(dev: bindings::dev_t) -> (u32, u32) {
-    const MINOR_BITS: u32 = 20;
-    (dev >> MINOR_BITS, dev & ((1 << MINOR_BITS) - 1))
+    (dev >> bindings::MINORBITS, dev & bindings::MINORMASK)
 }
 
-/// Who watches the objects of one kind.
+/// Checks that a message has the layout that the header for userspace says.
+macro_rules! assert_layout {
+    ($message:ty, bindings::$c:ident, $($field:ident)*) => {
+        const _: () = {
+            use core::mem::offset_of;
+            assert!(size_of::<$message>() == size_of::<bindings::$c>());
+            assert!(<$message as kernel::watch_queue::Notification>::HEADER == 0);
+            $(assert!(
+                offset_of!($message, $field) == offset_of!(bindings::$c, $field)
+            );)*
+        };
+    };
+}
+pub(super) use assert_layout;
+
+/// The watches on the objects of one kind.
 ///
 /// # Invariants
 ///
-/// The pointer is to one of the `struct watch_source` in `sources.c`.
+/// The pointer is to one of the `struct watch_source` in `glue/sources.c`.
 #[derive(Clone, Copy)]
 pub(super) struct Source(*mut bindings::watch_source);
 
 impl Source {
     /// # Safety
     ///
-    /// `source` is one of those in `sources.c`.
-    pub(super) unsafe fn from_raw(source: *mut bindings::watch_source) -> Self {
-        // INVARIANT: By the caller's promise.
+    /// `source` is one of those in `glue/sources.c`.
+    pub(super) const unsafe fn from_raw(source: *mut bindings::watch_source) -> Self {
+        // INVARIANT: The requirement is the invariant.
         Self(source)
     }
 
-    /// The list that an object shares with others.
-    fn list(self, id: u64) -> *mut bindings::watch_list {
-        // SAFETY: By the invariants; these do not change once there is userspace.
-        let (seed, bits, lists) = unsafe {
-            let source = &*self.0;
-            (bindings::watch_source_seed, source.bits, source.lists)
-        };
-        // As `hash_64()`, which bindgen does not see.
+    /// Returns the list that an object shares with others.
+    fn list(self, id: u64) -> &'static WatchList {
+        // SAFETY: By the invariants this is valid, and does not change.
+        let (bits, lists) = unsafe { ((*self.0).bits, (*self.0).lists) };
+        // SAFETY: This does not change once there is userspace.
+        let seed = unsafe { bindings::watch_source_seed };
+        // As `hash_64()`, which is inline.
         let hash = (id ^ seed).wrapping_mul(bindings::GOLDEN_RATIO_64);
-        // There may be but one list.
+        // Without bits there is one list.
         let index = hash.checked_shr(u64::BITS - bits).unwrap_or(0);
-        // SAFETY: By the invariants; the index has as many bits as it may.
-        unsafe { lists.add(index as usize) }
+        // SAFETY: There are `1 << bits` lists, which are static and initialised.
+        unsafe { WatchList::from_raw(lists.add(index as usize)) }
     }
 
-    /// Whether anybody watches any object.
+    /// Returns whether anything is watched.
     pub(super) fn is_watched(self) -> bool {
-        // SAFETY: By the invariants.
+        // SAFETY: By the invariants this is a counter, which everybody accesses atomically.
         let nr_watches = unsafe { Atomic::from_ptr(&raw mut (*self.0).nr_watches.counter) };
         nr_watches.load(Relaxed) != 0
     }
 
-    /// Has a queue watch an object, for the current task.
+    /// Has a queue watch an object that may be going away, on behalf of the current task.
+    ///
+    /// `is_there` has to fail once the object is marked as going away, which it is before
+    /// [`Source::remove`] takes its watches.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it does, `EAGAIN` if the user has too many watches, `ENOMEM`.
-    pub(super) fn attach(self, queue: Borrowed<'_>, tag: u8, id: u64) -> Result {
-        let info_id = u32::from(tag) << INFO_ID.trailing_zeros();
-        let watch = KBox::new(
-            bindings::watch {
-                id,
-                info_id,
-                private: self.0.cast(),
-                ..Default::default()
-            },
-            GFP_KERNEL_ACCOUNT,
-        )?;
-        let watch = KBox::into_raw(watch);
-        // SAFETY: The watch is valid.  `queue` is a reference to its queue; the list is static.
-        let result = unsafe {
-            watch::init_watch(watch, ptr::from_ref(&*queue).cast_mut().cast());
-            // First the key, so that nothing is missed once the watch is there.
-            bindings::watch_source_get(self.0);
-            watch::add_watch_to_object(watch, self.list(id))
-        };
-        to_result(result).inspect_err(|_| {
-            // SAFETY: The watch was not attached, so it is still ours.
-            unsafe {
-                bindings::watch_source_put(self.0);
-                drop(KBox::from_raw(watch));
-            }
-        })
-    }
-
-    /// Has a queue watch an object that may be going away: `there` tells whether it is not.
-    ///
-    /// Who has an object go marks it before [`Source::remove`] takes its watches.
-    ///
-    /// # Errors
-    ///
-    /// That of `there`, and the queue gets no removal notification; and those of
-    /// [`Source::attach`].
-    #[allow(dead_code, reason = "not every source needs it")]
-    pub(super) fn attach_if(
+    /// - `EBUSY` if the queue watches the object already
+    /// - `EAGAIN` if the user has too many watches
+    /// - `ENOMEM`
+    /// - that of `is_there`: then there is no removal notification
+    fn attach(
         self,
         queue: Borrowed<'_>,
         tag: u8,
         id: u64,
-        there: impl FnOnce() -> Result,
+        is_there: impl FnOnce() -> Result,
     ) -> Result {
-        self.attach(queue, tag, id)?;
+        let list = self.list(id);
+        // The key first, so that nothing is missed once the watch is there.
+        //
+        // SAFETY: By the invariants this is a source.
+        unsafe { bindings::watch_source_get(self.0) };
+        watch::add(queue, list, id, tag, self.0.cast()).inspect_err(|_| {
+            // SAFETY: As above.  The watch, which would do this in the end, was not attached.
+            unsafe { bindings::watch_source_put(self.0) };
+        })?;
         // Either this sees the mark or `remove()` sees the watch.
         smp_mb(Full);
-        there().or_else(|gone| {
-            // SAFETY: The list is static.
-            if unsafe { watch::withdraw(self.list(id), &queue, id) } {
+        is_there().or_else(|gone| {
+            if watch::withdraw(list, &queue, id) {
                 Err(gone)
             } else {
                 Ok(())
@@ -158,29 +223,38 @@ impl Source {
     /// # Errors
     ///
     /// `EBADSLT` if it does not.
-    pub(super) fn detach(self, queue: Borrowed<'_>, id: u64) -> Result {
-        let queue = ptr::from_ref(&*queue).cast_mut().cast();
-        // SAFETY: The list is static, and `queue` is a reference.
-        to_result(unsafe { watch::remove_watch_from_object(self.list(id), queue, id, false) })
-    }
-
-    /// Posts a message to those who watch an object, in any context but NMI.
-    pub(super) fn post<T: Message>(self, message: &mut T, cause: Cause<'_>, id: u64) {
-        let header = ptr::from_mut(message).cast();
-        // SAFETY: The list is static, and the message is one.  The credentials are valid as long as
-        // `cause` is.
-        unsafe { watch::__post_watch_notification(self.list(id), header, cause.as_ptr(), id) };
-    }
-
-    /// Removes all watches from an object that is going away, in any context but NMI.
-    #[allow(dead_code, reason = "not every source needs it")]
-    pub(super) fn remove(self, id: u64) {
-        // Pairs with the one in `attach_if()`.
-        smp_mb(Full);
-        if !self.is_watched() {
-            return;
+    fn detach(self, queue: Borrowed<'_>, id: u64) -> Result {
+        if watch::remove(self.list(id), &queue, id) {
+            Ok(())
+        } else {
+            Err(EBADSLT)
         }
-        // SAFETY: The list is static.  That nobody may watch is no error here.
-        unsafe { watch::remove_watch_from_object(self.list(id), ptr::null_mut(), id, false) };
+    }
+
+    /// Posts a message to the queues that watch an object.
+    ///
+    /// Context: Any but NMI.
+    pub(super) fn post<M: Notification>(self, message: &mut M, cause: Cause<'_>, id: u64) {
+        self.post_message(Outgoing::new(message), cause, id);
+    }
+
+    /// One copy of the post for all types of messages.
+    #[inline(never)]
+    fn post_message(self, message: Outgoing<'_>, cause: Cause<'_>, id: u64) {
+        // SAFETY: The credentials are valid as long as `cause` is, or the current task's, which
+        // does not change them meanwhile.
+        let cause = unsafe { Credential::from_ptr(cause.as_ptr()) };
+        watch::post(self.list(id), message, cause, id);
+    }
+
+    /// Removes all watches from an object that is going away.
+    ///
+    /// Context: Any but NMI.
+    pub(super) fn remove(self, id: u64) {
+        // Pairs with the one in `attach()`.
+        smp_mb(Full);
+        if self.is_watched() {
+            watch::remove_all(self.list(id), id, false);
+        }
     }
 }

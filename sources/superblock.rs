@@ -1,76 +1,159 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happens to mounted file systems.
+//! Errors and other events of mounted file systems.
 //!
-//! A superblock is found by its address, as two can have a device number.  As addresses are reused,
-//! it is given an id that is not when it is watched for the first time.
+//! A superblock is found by its address, as two can have the same device number.  Addresses are
+//! reused, so it gets an id when it is watched for the first time, and ids are not.
 
-use core::{marker::PhantomData, ptr};
+use core::{marker::PhantomData, mem::offset_of, ptr};
 use kernel::{
     bindings,
     error::to_result,
-    fs::file::LocalFile,
+    fs::LocalFile,
     prelude::*,
-    sync::atomic::{Atomic, Relaxed},
-    watch_queue::Cause,
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Relaxed},
+    },
+    watch_queue::{Cause, Header, Notification},
 };
 
 use super::{
-    source::{header, major_minor, Message, Source},
+    source::{assert_layout, major_minor, Object, Source},
     Request,
 };
-use crate::Borrowed;
 
 pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_SUPERBLOCK_NOTIFY;
 
-type Note = bindings::superblock_notification;
-type ErrorNote = bindings::superblock_error_notification;
-type QuotaNote = bindings::superblock_quota_notification;
+/// Something happened to a file system: `struct superblock_notification`.
+#[repr(C)]
+#[derive(IntoBytes)]
+struct Event {
+    watch: Header<Self>,
+    sb_id: u64,
+    dev_major: u32,
+    dev_minor: u32,
+}
 
-// SAFETY: It begins with a header, which `note()` sets, and is three words of 64 bits.
-unsafe impl Message for Note {}
-// SAFETY: It begins with the above, followed by four words of 64 bits.
-unsafe impl Message for ErrorNote {}
-// SAFETY: It begins with the above, followed by two words of 64 bits.
-unsafe impl Message for QuotaNote {}
+/// An error: `struct superblock_error_notification`, which begins with the above.
+#[repr(C)]
+#[derive(IntoBytes)]
+struct ErrorEvent {
+    watch: Header<Self>,
+    sb_id: u64,
+    dev_major: u32,
+    dev_minor: u32,
+    error: u32,
+    kind: u32,
+    ino: u64,
+    pos: u64,
+    len: u64,
+}
 
-/// The flag of file systems that cannot be mounted; bindgen does not see it.
-const SB_NOUSER: c_ulong = 1 << 31;
+/// A quota was exceeded: `struct superblock_quota_notification`, which begins as well.
+#[repr(C)]
+#[derive(IntoBytes)]
+struct QuotaEvent {
+    watch: Header<Self>,
+    sb_id: u64,
+    dev_major: u32,
+    dev_minor: u32,
+    error: u32,
+    kind: u32,
+    type_: u32,
+    id: u32,
+}
+
+impl Notification for Event {
+    const TYPE: u32 = TYPE;
+    type Subtype = u8;
+    const HEADER: usize = offset_of!(Self, watch);
+}
+
+impl Notification for ErrorEvent {
+    const TYPE: u32 = TYPE;
+    type Subtype = u8;
+    const HEADER: usize = offset_of!(Self, watch);
+}
+
+impl Notification for QuotaEvent {
+    const TYPE: u32 = TYPE;
+    type Subtype = u8;
+    const HEADER: usize = offset_of!(Self, watch);
+}
+
+assert_layout!(
+    Event,
+    bindings::superblock_notification,
+    watch sb_id dev_major dev_minor
+);
+assert_layout!(
+    ErrorEvent,
+    bindings::superblock_error_notification,
+    error kind ino pos len
+);
+assert_layout!(
+    QuotaEvent,
+    bindings::superblock_quota_notification,
+    error kind type_ id
+);
+const _: () = assert!(offset_of!(ErrorEvent, dev_minor) == offset_of!(Event, dev_minor));
+const _: () = assert!(offset_of!(QuotaEvent, dev_minor) == offset_of!(Event, dev_minor));
 
 fn source() -> Source {
-    // SAFETY: This is one of those in `sources.c`.
+    // SAFETY: This is one of those in `glue/sources.c`.
     unsafe { Source::from_raw(&raw mut bindings::watch_superblock_source) }
 }
 
-/// Adds a watch.
+/// A file of a file system that can be mounted.
 ///
-/// # Errors
-///
-/// `EBADF`; `EINVAL` if the file is of a file system that cannot be mounted, `EPERM` without
-/// `CAP_SYS_ADMIN` in the user namespace to which the file system belongs, and those of
-/// [`Source::attach`].
-pub(super) fn add(queue: Borrowed<'_>, request: &Request) -> Result {
-    request.no_flags()?;
-    let file = request.file()?;
-    let sb = Superblock::of(&file)?;
-    if !sb.may_be_watched() {
-        return Err(EPERM);
+/// As long as the file is open, the file system is not shut down, so it is always there.
+pub(super) struct Watched(ARef<LocalFile>);
+
+impl Watched {
+    fn superblock(&self) -> Superblock<'_> {
+        // SAFETY: The file is open, so it has a path with a mount, which has a superblock.
+        let sb = unsafe { (*(*self.0.as_ptr()).__bindgen_anon_1.f_path.mnt).mnt_sb };
+        // SAFETY: The file has a reference to the mount, and that to the superblock.
+        unsafe { Superblock::from_raw(sb) }
     }
-    request.ask_security(Some(&file))?;
-    // As long as the file is open, the file system is not shut down.
-    source().attach(queue, request.tag(), sb.id_to_be()?)
 }
 
-/// Removes a watch.
-///
-/// # Errors
-///
-/// `EBADF`, `EINVAL` as for [`add`], `EBADSLT` if there is none.
-pub(super) fn remove(queue: Borrowed<'_>, request: &Request) -> Result {
-    request.no_flags()?;
-    let file = request.file()?;
-    let id = Superblock::of(&file)?.id().ok_or(EBADSLT)?;
-    source().detach(queue, id)
+impl Object for Watched {
+    fn find(request: &Request) -> Result<Self> {
+        request.no_flags()?;
+        let watched = Self(request.file()?);
+        if watched.superblock().can_be_mounted() {
+            Ok(watched)
+        } else {
+            Err(EINVAL)
+        }
+    }
+
+    fn source(&self) -> Source {
+        source()
+    }
+
+    fn file(&self) -> Option<&LocalFile> {
+        Some(&self.0)
+    }
+
+    fn id(&self) -> Option<u64> {
+        self.superblock().id()
+    }
+
+    fn id_to_watch(&self) -> Result<u64> {
+        self.superblock().id_to_watch()
+    }
+
+    /// The administrator of the user namespace to which the file system belongs may watch.
+    fn permit(&self) -> Result {
+        if self.superblock().may_administer() {
+            Ok(())
+        } else {
+            Err(EPERM)
+        }
+    }
 }
 
 /// A superblock.
@@ -89,30 +172,17 @@ impl<'a> Superblock<'a> {
     ///
     /// `sb` is valid for `'a`.
     unsafe fn from_raw(sb: *mut bindings::super_block) -> Self {
-        // INVARIANT: By the caller's promise.
+        // INVARIANT: The requirement is the invariant.
         Self(sb, PhantomData)
     }
 
-    /// That of a file.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if it is one that cannot be mounted.
-    fn of(file: &'a LocalFile) -> Result<Self> {
-        // SAFETY: The file is open, so it has a path, the mount of which has a superblock.
-        let (sb, flags) = unsafe {
-            let sb = (*(*file.as_ptr()).__bindgen_anon_1.f_path.mnt).mnt_sb;
-            (sb, Atomic::from_ptr(&raw mut (*sb).s_flags).load(Relaxed))
-        };
-        if flags & SB_NOUSER != 0 {
-            return Err(EINVAL);
-        }
-        // INVARIANT: The file has a reference to the mount, and that to the superblock.
-        Ok(Self(sb, PhantomData))
+    fn can_be_mounted(self) -> bool {
+        // SAFETY: By the invariants it is valid.
+        unsafe { bindings::watch_superblock_can_be_mounted(self.0) }
     }
 
-    /// Whether the current task may do so.
-    fn may_be_watched(self) -> bool {
+    /// Returns whether the current task is the administrator of the file system.
+    fn may_administer(self) -> bool {
         // SAFETY: By the invariants; it has a reference to its user namespace.
         unsafe { bindings::ns_capable((*self.0).s_user_ns, bindings::CAP_SYS_ADMIN as c_int) }
     }
@@ -126,7 +196,7 @@ impl<'a> Superblock<'a> {
         self.0.addr()
     }
 
-    /// Its id, if it was ever watched.
+    /// Returns its id, if it has ever been watched.
     fn id(self) -> Option<u64> {
         // SAFETY: The array is initialised.
         let entry =
@@ -134,51 +204,35 @@ impl<'a> Superblock<'a> {
         from_entry(entry)
     }
 
-    /// Its id, as it is about to be watched.
+    /// Returns its id, which it gets if it has none.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    fn id_to_be(self) -> Result<u64> {
+    fn id_to_watch(self) -> Result<u64> {
         static NEXT: Atomic<i64> = Atomic::new(1);
 
         if let Some(id) = self.id() {
             return Ok(id);
         }
         let id = NEXT.fetch_add(1, Relaxed).cast_unsigned();
-        let ids = &raw mut bindings::watch_superblock_ids;
-        // SAFETY: The array is initialised; it is locked for what has to be called so.
+        let (ids, none) = (&raw mut bindings::watch_superblock_ids, ptr::null_mut());
+        // SAFETY: The array is initialised.
+        unsafe { bindings::xa_lock(ids) };
+        // SAFETY: The array is locked.  This is process context.
         let entry = unsafe {
-            bindings::xa_lock(ids);
-            let entry = bindings::__xa_cmpxchg(
-                ids,
-                self.index(),
-                ptr::null_mut(),
-                to_entry(id),
-                bindings::GFP_KERNEL,
-            );
-            bindings::xa_unlock(ids);
-            entry
+            bindings::__xa_cmpxchg(ids, self.index(), none, to_entry(id), bindings::GFP_KERNEL)
         };
+        // SAFETY: `__xa_cmpxchg()` returns with the array locked.
+        unsafe { bindings::xa_unlock(ids) };
         // SAFETY: The entry is what `__xa_cmpxchg()` returned.
         to_result(unsafe { bindings::xa_err(entry) })?;
-        // Somebody else may have come first.
+        // Another task may have come first.
         Ok(from_entry(entry).unwrap_or(id))
-    }
-
-    /// What messages about it, which `T` is one of, begin with.
-    fn note<T: Message>(self, id: u64, subtype: u32) -> Note {
-        let (dev_major, dev_minor) = major_minor(self.device_number());
-        Note {
-            watch: header::<T>(TYPE, subtype),
-            sb_id: id,
-            dev_major,
-            dev_minor,
-        }
     }
 }
 
-/// An id as an entry of the array: `xa_mk_value()`.
+/// Makes an id an entry of the array, as `xa_mk_value()` does, which is inline.
 fn to_entry(id: u64) -> *mut c_void {
     ptr::without_provenance_mut((id as usize) << 1 | 1)
 }
@@ -187,7 +241,7 @@ fn from_entry(entry: *mut c_void) -> Option<u64> {
     (!entry.is_null()).then_some((entry.addr() >> 1) as u64)
 }
 
-fn post<T: Message>(mut message: T, id: u64) {
+fn post(mut message: impl Notification, id: u64) {
     source().post(&mut message, Cause::CurrentTask, id);
 }
 
@@ -200,20 +254,15 @@ fn post<T: Message>(mut message: T, id: u64) {
 /// `event` is valid.
 #[export]
 pub(crate) unsafe extern "C" fn __watch_superblock_error(event: *const bindings::fserror_event) {
-    // SAFETY: By the caller's promise; nobody changes the event.  It keeps its superblock from
-    // going, and has a reference to its inode if it is about one.
-    let (event, sb, ino) = unsafe {
-        let event = &*event;
-        let ino = if event.inode.is_null() {
-            0
-        } else {
-            (*event.inode).i_ino
-        };
-        (event, Superblock::from_raw(event.sb), ino)
-    };
+    // SAFETY: The caller has a valid event, which nobody changes.
+    let event = unsafe { &*event };
+    // SAFETY: The event keeps its superblock from going.
+    let sb = unsafe { Superblock::from_raw(event.sb) };
     let Some(id) = sb.id() else {
         return;
     };
+    // SAFETY: The event has a reference to its inode, if it is about one.
+    let ino = unsafe { event.inode.as_ref() }.map_or(0, |inode| inode.i_ino);
     let kind = match event.type_ {
         bindings::fserror_type_FSERR_BUFFERED_READ => {
             bindings::superblock_error_kind_SUPERBLOCK_BUFFERED_READ
@@ -233,17 +282,19 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(event: *const bindings:
         _ => bindings::superblock_error_kind_SUPERBLOCK_METADATA,
     };
     let subtype = bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_ERROR;
-    post(
-        ErrorNote {
-            sb: sb.note::<ErrorNote>(id, subtype),
-            error: event.error.unsigned_abs(),
-            kind,
-            ino,
-            pos: event.pos.cast_unsigned(),
-            len: event.len,
-        },
-        id,
-    );
+    let (dev_major, dev_minor) = major_minor(sb.device_number());
+    let message = ErrorEvent {
+        watch: Header::new(subtype as u8),
+        sb_id: id,
+        dev_major,
+        dev_minor,
+        error: event.error.unsigned_abs(),
+        kind,
+        ino,
+        pos: event.pos.cast_unsigned(),
+        len: event.len,
+    };
+    post(message, id);
 }
 
 /// Posts that a file system has become read-only, or writable.
@@ -258,7 +309,7 @@ pub(crate) unsafe extern "C" fn __watch_superblock_set_readonly(
     sb: *mut bindings::super_block,
     readonly: bool,
 ) {
-    // SAFETY: By the caller's promise.
+    // SAFETY: The caller has a valid superblock.
     let sb = unsafe { Superblock::from_raw(sb) };
     let Some(id) = sb.id() else {
         return;
@@ -268,7 +319,14 @@ pub(crate) unsafe extern "C" fn __watch_superblock_set_readonly(
     } else {
         bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_READWRITE
     };
-    post(sb.note::<Note>(id, subtype), id);
+    let (dev_major, dev_minor) = major_minor(sb.device_number());
+    let message = Event {
+        watch: Header::new(subtype as u8),
+        sb_id: id,
+        dev_major,
+        dev_minor,
+    };
+    post(message, id);
 }
 
 /// Posts that a quota was exceeded.
@@ -284,7 +342,7 @@ pub(crate) unsafe extern "C" fn __watch_superblock_quota(
     qid: *const bindings::kqid,
     warning: c_int,
 ) {
-    // SAFETY: By the caller's promise.
+    // SAFETY: The caller has a valid superblock.
     let sb = unsafe { Superblock::from_raw(sb) };
     let Some(id) = sb.id() else {
         return;
@@ -298,18 +356,21 @@ pub(crate) unsafe extern "C" fn __watch_superblock_quota(
             | bindings::QUOTA_NL_BSOFTLONGWARN
     );
     let subtype = bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_QUOTA;
-    // SAFETY: The quota is valid by the caller's promise; all of the ids are one number each.
+    // SAFETY: The caller has a valid quota.
     let (quota_type, quota_id) = unsafe { ((*qid).type_, (*qid).__bindgen_anon_1.uid.val) };
-    post(
-        QuotaNote {
-            sb: sb.note::<QuotaNote>(id, subtype),
-            error: if is_refused { bindings::EDQUOT } else { 0 },
-            kind,
-            type_: quota_type,
-            id: quota_id,
-        },
-        id,
-    );
+    let (dev_major, dev_minor) = major_minor(sb.device_number());
+    let message = QuotaEvent {
+        watch: Header::new(subtype as u8),
+        sb_id: id,
+        dev_major,
+        dev_minor,
+        error: if is_refused { bindings::EDQUOT } else { 0 },
+        kind,
+        type_: quota_type,
+        // Whichever of the ids it is, it is one number.
+        id: quota_id,
+    };
+    post(message, id);
 }
 
 /// Removes the watches on a file system that is being shut down.
@@ -321,7 +382,7 @@ pub(crate) unsafe extern "C" fn __watch_superblock_quota(
 /// `sb` is valid.
 #[export]
 pub(crate) unsafe extern "C" fn __watch_superblock_gone(sb: *mut bindings::super_block) {
-    // SAFETY: By the caller's promise.
+    // SAFETY: The caller has a valid superblock.
     let index = unsafe { Superblock::from_raw(sb) }.index();
     // SAFETY: The array is initialised.
     let entry = unsafe { bindings::xa_erase(&raw mut bindings::watch_superblock_ids, index) };

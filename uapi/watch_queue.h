@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * General notification queue: what userspace and the kernel say to each other.
+ * General notification queue: the interface between kernel and userspace.
  */
 #ifndef _UAPI_LINUX_WATCH_QUEUE_H
 #define _UAPI_LINUX_WATCH_QUEUE_H
@@ -47,7 +47,7 @@ enum watch_meta_notification_subtype {
 };
 
 /*
- * What every message begins with.  A message is 8 to 127 bytes; read() returns
+ * The header of every message.  A message is 8 to 127 bytes; read() returns
  * whole messages, one right behind the other, so that all but the first may be
  * unaligned in the buffer.
  *
@@ -102,8 +102,8 @@ struct watch_notification_filter {
  * Later versions may be longer.  A kernel takes those if it knows of nothing
  * that they ask for, which is when the rest is zeroes, and says E2BIG otherwise.
  *
- * What is watched is said by source, fd and flags; tag is not looked at when
- * it is to be removed.  Sources that the kernel does not have are EOPNOTSUPP.
+ * The object is selected by source, fd and flags; tag is ignored when the watch
+ * is removed.  A source that the kernel does not have is EOPNOTSUPP.
  * Keys are watched with keyctl(KEYCTL_WATCH_KEY).
  */
 struct watch_queue_watch {
@@ -115,8 +115,9 @@ struct watch_queue_watch {
 };
 
 /*
- * WATCH_TYPE_META, WATCH_META_REMOVAL_NOTIFICATION: the long form, which tells
- * from which object the watch was removed.  The short form is the header only.
+ * WATCH_TYPE_META, WATCH_META_REMOVAL_NOTIFICATION: the long form, which has
+ * the id of the object from which the watch was removed.  The short form is the
+ * header only.
  */
 struct watch_notification_removal {
 	struct watch_notification watch;
@@ -188,7 +189,7 @@ enum superblock_notification_subtype {
 	NOTIFY_SUPERBLOCK_QUOTA	= 3,	/* superblock_quota_notification */
 };
 
-/* What went wrong where, when there was an error */
+/* The operation that failed */
 enum superblock_error_kind {
 	SUPERBLOCK_BUFFERED_READ = 0,	/* Reading a file into the page cache */
 	SUPERBLOCK_BUFFERED_WRITE = 1,	/* Writing it back */
@@ -221,7 +222,7 @@ struct superblock_quota_notification {
 	__u32	error;			/* EDQUOT if that was refused, otherwise 0 */
 	__u32	kind;			/* QUOTA_NL_*, in linux/quota.h */
 	__u32	type;			/* USRQUOTA, GRPQUOTA or PRJQUOTA */
-	__u32	id;			/* Whose */
+	__u32	id;			/* Of the user, group or project */
 };
 
 /*
@@ -246,7 +247,7 @@ enum block_notification_subtype {
 	NOTIFY_BLOCK_OTHER	= 9,	/* See error */
 };
 
-/* What was to be done */
+/* The operation that failed */
 enum block_notification_op {
 	BLOCK_READ		= 0,
 	BLOCK_WRITE		= 1,

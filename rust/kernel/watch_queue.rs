@@ -2,9 +2,9 @@
 
 //! Sources of notifications.
 //!
-//! A source tells userspace what happens to objects of its own.  It keeps a [`WatchList`] in each
-//! object that can be watched, attaches notification pipes to the list when userspace asks for it,
-//! and posts a [`Notification`] for each event.  Each pipe that watches gets a copy.
+//! A source reports to userspace what happens to objects of its own.  It keeps a [`WatchList`] in
+//! each object that can be watched, attaches notification pipes to the list when userspace asks for
+//! it, and posts a [`Notification`] for each event.  Each pipe that watches gets a copy.
 //!
 //! C header: [`include/linux/watch_queue.h`](srctree/include/linux/watch_queue.h)
 //!
@@ -79,7 +79,7 @@
 //!     },
 //! );
 //!
-//! // Whoever does watch is told that the door is gone.
+//! // The watchers, if there are any, get a removal notification.
 //! drop(door);
 //! # let _ = DoorEvent::Closed;
 //! # Ok::<(), Error>(())
@@ -114,7 +114,7 @@ use pin_init::init_zeroed;
 pub const MESSAGE_SIZES: RangeInclusive<usize> =
     size_of::<bindings::watch_notification>()..=bindings::WATCH_INFO_LENGTH as usize;
 
-/// What every message begins with: `struct watch_notification`.
+/// The header of a message: `struct watch_notification`.
 ///
 /// `M` is the message.
 #[repr(transparent)]
@@ -188,8 +188,8 @@ impl<M: Notification> Header<M> {
 /// ```
 ///
 /// All of that is checked at compile time, padding where a message is declared and the rest where
-/// it is made or posted: as long as [`HEADER`](Self::HEADER) tells where the header is.  If it does
-/// not, what is there instead is overwritten, and userspace reads nonsense.
+/// it is made or posted, provided that [`HEADER`](Self::HEADER) is the offset of the header.  If it
+/// is not, the bytes at the beginning are overwritten, and userspace reads nonsense.
 pub trait Notification: IntoBytes + Sized {
     /// Which source the message is from, 1 to 2^24 - 1: a `WATCH_TYPE_*` of
     /// [`include/uapi/linux/watch_queue.h`](srctree/include/uapi/linux/watch_queue.h).
@@ -206,12 +206,12 @@ pub trait Notification: IntoBytes + Sized {
     const HEADER: usize;
 }
 
-/// Who causes an event, by which security modules decide who may be told of it.
+/// The cause of an event, by which security modules decide which watchers may receive it.
 #[derive(Clone, Copy)]
 pub enum Cause<'a> {
     /// The current task.  Interrupts happen to any task: what they post has to have another cause.
     CurrentTask,
-    /// Whoever has these credentials, such as the one who opened the device.
+    /// The task with these credentials, such as the one that opened the device.
     Credential(&'a Credential),
 }
 
@@ -234,7 +234,7 @@ impl Cause<'_> {
 #[repr(C, align(4))]
 struct Aligned<M>(M);
 
-/// The watches on an object, or on several that are told apart by their id.
+/// The watches on an object, or on several of which each has an id.
 ///
 /// Dropping a list removes its watches, and each watcher gets a removal notification without an
 /// id; to give one, use [`remove_all`](Self::remove_all) before.  If only one of several objects
@@ -251,8 +251,8 @@ struct Aligned<M>(M);
 ///
 /// # Invariants
 ///
-/// The list is initialised.  Whoever uses it borrows it, except for the queues that watch: each is
-/// done with it when its watches have been removed.
+/// The list is initialised.  All uses of it borrow it, except for those of the queues that watch:
+/// these end when the watches are removed.
 #[pin_data(PinnedDrop)]
 pub struct WatchList {
     #[pin]
@@ -305,10 +305,10 @@ impl WatchList {
     /// Attaches the queue that is behind a file descriptor of the current task.
     ///
     /// From then on it gets what is posted for the object `id`, with `tag` in the header for
-    /// userspace to tell its watches apart.  The watch is the current task's: it counts for the
-    /// task's user, and security modules decide by the task's credentials what it may be told.
+    /// userspace to know the watch by.  The watch is the current task's: it counts for the
+    /// task's user, and security modules decide by the task's credentials what it may receive.
     ///
-    /// Whether the task may watch the object is for the caller to decide: this asks nobody.
+    /// The caller decides whether the task may watch the object: this checks no permissions.
     ///
     /// Process context; may sleep.
     ///
@@ -380,7 +380,7 @@ impl WatchList {
     }
 
     fn remove(&self, id: u64, all: bool) {
-        // That there was nothing to remove is not an error here.
+        // If there was nothing to remove, that is no error here.
         //
         // SAFETY: The list is initialised by the invariants.  Null stands for all queues.  A watch
         // that is added meanwhile may stay on it; the list is not freed before `drop()`, when none
@@ -390,7 +390,7 @@ impl WatchList {
         };
     }
 
-    /// Whether anybody watches any object of the list.
+    /// Returns whether any object of the list is watched.
     ///
     /// Posting begins with that.  It is of use where a message is costly to make.
     #[inline]
@@ -487,7 +487,7 @@ impl WatchList {
         size: usize,
     ) {
         let cred = cause.as_ptr();
-        // SAFETY: The message is valid by the caller's promise, and now as long as it says.  The
+        // SAFETY: The caller lends the message, which is as long as it now says.  The
         // list is initialised by the invariants and stays so as long as it is borrowed.  The
         // credentials are borrowed, or those of the current task, which does not change them here.
         unsafe {
@@ -500,8 +500,8 @@ impl WatchList {
 #[pinned_drop]
 impl PinnedDrop for WatchList {
     fn drop(self: Pin<&mut Self>) {
-        // By the invariants, nobody uses the list after that: who posts or attaches borrows it, and
-        // the queues are done with it.  So there is no grace period to wait for, as there is for a
+        // By the invariants there are no uses of the list after that: posting and attaching borrow
+        // it, and the queues have ended theirs.  So there is no grace period to wait for, as for a
         // list that posts find under RCU.
         self.remove_all(0);
     }
@@ -803,7 +803,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_watches_is_told_of_the_end() -> Result {
+    fn watchers_are_notified_of_the_end() -> Result {
         let (list, pipe, other) = (new_list()?, Pipe::new()?, Pipe::new()?);
         let mut buffer = [0; 64];
         let info = u32::from(TAG) << 8;

@@ -60,7 +60,7 @@ const UNWATCH_TICKS: u32 = _IOW::<i32>('|' as u32, 0x91);
 
 const PERIOD: Delta = Delta::from_millis(100);
 
-/// What a watch is on.  There is one object to a list, so that no id needs to be told.
+/// The id of the object.  There is one object to a list, so there is only one id.
 const TIMER: u64 = 0;
 
 module! {
@@ -102,14 +102,14 @@ impl From<Tick> for u8 {
     }
 }
 
-/// What userspace reads for each tick.
+/// The message that userspace reads for each tick.
 #[repr(C)]
 #[derive(IntoBytes)]
 struct TickNotification {
     header: Header<Self>,
-    /// How many ticks there have been, those counted that were missed.
+    /// The number of ticks so far, including those that were missed.
     ticks: u64,
-    /// How many ticks were missed right before this one.
+    /// The number of ticks that were missed right before this one.
     missed: u64,
 }
 
@@ -128,7 +128,7 @@ struct Timer {
     watches: WatchList,
     /// Only the timer's handler changes this.
     ticks: Atomic<u64>,
-    /// Who opened the file, and so causes the ticks.
+    /// The credentials of the task that opened the file, and so causes the ticks.
     opener: ARef<Credential>,
 }
 
@@ -183,8 +183,8 @@ impl HrTimerCallback for Timer {
 struct TimerFile {
     /// The timer runs as long as there is this.
     _running: ArcHrTimerHandle<Timer>,
-    /// When the file is closed this is the last reference.  Its watches go with the timer, and
-    /// whoever watches is told.
+    /// The last reference when the file is closed.  The watches go with the timer, and the watchers
+    /// get a removal notification.
     timer: Arc<Timer>,
 }
 
@@ -210,7 +210,7 @@ impl MiscDevice for TimerFile {
         match cmd {
             WATCH_TICKS => {
                 let [fd, tag] = arg.read::<[i32; 2]>()?;
-                // Who has the file may watch: the timer is the file's, and tells nothing of others.
+                // All that have the file may watch: the timer is the file's.
                 me.timer.watches.add_watch(fd, TIMER, tag.try_into()?)?;
             }
             UNWATCH_TICKS => me.timer.watches.remove_watch(arg.read()?, TIMER)?,

@@ -9,8 +9,8 @@
 #include <linux/watch_queue.h>
 
 /*
- * In all of them, queue is the inode number of the notification pipe, which is
- * what its file descriptors are links to: pipe:[queue].
+ * In all of them, queue is the number of the notification pipe's inode.  The
+ * pipe's file descriptors are links to pipe:[queue].
  */
 
 DECLARE_EVENT_CLASS(watch_queue_message,
@@ -38,7 +38,7 @@ DECLARE_EVENT_CLASS(watch_queue_message,
 );
 
 /* A message was put into a queue. */
-DEFINE_EVENT(watch_queue_message, watch_queue_post,
+DEFINE_EVENT(watch_queue_message, watch_queue_deliver,
 	TP_PROTO(u64 queue, const struct watch_notification *n),
 	TP_ARGS(queue, n)
 );
@@ -49,12 +49,17 @@ DEFINE_EVENT(watch_queue_message, watch_queue_filter,
 	TP_ARGS(queue, n)
 );
 
+/* A security module denied a message to its watcher.  No count has it. */
+DEFINE_EVENT(watch_queue_message, watch_queue_deny,
+	TP_PROTO(u64 queue, const struct watch_notification *n),
+	TP_ARGS(queue, n)
+);
+
 /*
- * A message that passed the filter did not get into a queue: the queue was
- * "full", or "unsized" yet, which the reader is told as a loss; or an LSM
- * "denied" its watcher to see it, which nobody is told.
+ * A message was lost, as its queue was "full" or "unsized" yet.  The reader
+ * gets a record of the loss.
  */
-TRACE_EVENT(watch_queue_drop,
+TRACE_EVENT(watch_queue_lose,
 	TP_PROTO(u64 queue, const struct watch_notification *n,
 		 const char *reason),
 	TP_ARGS(queue, n, reason),
@@ -83,8 +88,9 @@ TRACE_EVENT(watch_queue_drop,
 );
 
 /*
- * A read returned something: so many bytes in so many messages, not counting
- * the records that told of lost ones.
+ * A read returned something.  The bytes are those of messages and of records of
+ * losses, the messages do not include these records, and the lost messages are
+ * those that the records count.
  */
 TRACE_EVENT(watch_queue_read,
 	TP_PROTO(u64 queue, size_t bytes, u32 messages, u64 lost),
@@ -110,21 +116,21 @@ TRACE_EVENT(watch_queue_read,
 );
 
 DECLARE_EVENT_CLASS(watch_queue_watch,
-	TP_PROTO(u64 queue, const struct watch *watch, const struct watch_list *wlist),
-	TP_ARGS(queue, watch, wlist),
+	TP_PROTO(u64 queue, const char *source, u64 id, u8 tag),
+	TP_ARGS(queue, source, id, tag),
 
 	TP_STRUCT__entry(
 		__field(u64, queue)
 		__field(u64, id)
-		__string(source, wlist->source ?: "?")
+		__string(source, source ?: "?")
 		__field(u8, tag)
 	),
 
 	TP_fast_assign(
 		__entry->queue = queue;
-		__entry->id = watch->id;
+		__entry->id = id;
 		__assign_str(source);
-		__entry->tag = watch->info_id >> WATCH_INFO_ID__SHIFT;
+		__entry->tag = tag;
 	),
 
 	TP_printk("queue=%llu source=%s id=0x%llx tag=%u",
@@ -132,15 +138,15 @@ DECLARE_EVENT_CLASS(watch_queue_watch,
 );
 
 /* A queue began to watch an object. */
-DEFINE_EVENT(watch_queue_watch, watch_queue_watch_add,
-	TP_PROTO(u64 queue, const struct watch *watch, const struct watch_list *wlist),
-	TP_ARGS(queue, watch, wlist)
+DEFINE_EVENT(watch_queue_watch, watch_queue_attach,
+	TP_PROTO(u64 queue, const char *source, u64 id, u8 tag),
+	TP_ARGS(queue, source, id, tag)
 );
 
-/* A queue ceased to watch an object, whoever of the two wanted it. */
-DEFINE_EVENT(watch_queue_watch, watch_queue_watch_remove,
-	TP_PROTO(u64 queue, const struct watch *watch, const struct watch_list *wlist),
-	TP_ARGS(queue, watch, wlist)
+/* A watch was removed, or its object or its queue is going. */
+DEFINE_EVENT(watch_queue_watch, watch_queue_detach,
+	TP_PROTO(u64 queue, const char *source, u64 id, u8 tag),
+	TP_ARGS(queue, source, id, tag)
 );
 
 #endif /* _TRACE_WATCH_QUEUE_H */

@@ -76,22 +76,22 @@ TEST_F(trace, beyond_mainline_trace_follows_a_message)
 	struct watch_notification_filter *f = (void *)self->buffer;
 
 	ASSERT_EQ(0, attach(self->fd, self->q.rd, ID, TAG));
-	EXPECT_EVENT("watch_queue_watch_add",
+	EXPECT_EVENT("watch_queue_attach",
 		     "queue=%lu source=watch_source id=0x4d tag=90", self->ino);
 
 	ASSERT_EQ(0, post_some(self->fd, 5, 6, 24, 1));
-	EXPECT_EVENT("watch_queue_drop",
+	EXPECT_EVENT("watch_queue_lose",
 		     "queue=%lu type=5 subtype=6 len=24 tag=90 reason=unsized",
 		     self->ino);
-	EXPECT_EQ(NULL, last_event("watch_queue_post"));
+	EXPECT_EQ(NULL, last_event("watch_queue_deliver"));
 
 	ASSERT_EQ(0, set_size(&self->q, 32));
 	ASSERT_EQ(0, post_some(self->fd, 7, 8, 127, 1));
-	EXPECT_EVENT("watch_queue_post",
+	EXPECT_EVENT("watch_queue_deliver",
 		     "queue=%lu type=7 subtype=8 len=127 tag=90", self->ino);
 
 	ASSERT_EQ(0, post_some(self->fd, 7, 9, 8, 32));
-	EXPECT_EVENT("watch_queue_drop",
+	EXPECT_EVENT("watch_queue_lose",
 		     "queue=%lu type=7 subtype=9 len=8 tag=90 reason=full",
 		     self->ino);
 
@@ -111,19 +111,19 @@ TEST_F(trace, beyond_mainline_trace_follows_a_message)
 	EXPECT_EVENT("watch_queue_filter",
 		     "queue=%lu type=16777215 subtype=255 len=8 tag=90", self->ino);
 
-	EXPECT_EQ(NULL, last_event("watch_queue_watch_remove"));
+	EXPECT_EQ(NULL, last_event("watch_queue_detach"));
 	ASSERT_EQ(0, detach(self->fd, self->q.rd, ID));
-	EXPECT_EVENT("watch_queue_watch_remove",
+	EXPECT_EVENT("watch_queue_detach",
 		     "queue=%lu source=watch_source id=0x4d tag=90", self->ino);
 }
 
-TEST_F(trace, beyond_mainline_trace_tells_of_watches_that_go_with_the_queue)
+TEST_F(trace, beyond_mainline_trace_shows_watches_that_go_with_the_queue)
 {
 	ASSERT_EQ(0, attach(self->fd, self->q.rd, 0xabcdef0123456789, 1));
-	EXPECT_EQ(NULL, last_event("watch_queue_watch_remove"));
+	EXPECT_EQ(NULL, last_event("watch_queue_detach"));
 	close(self->q.rd);
 	close(self->q.wr);
-	EXPECT_EVENT("watch_queue_watch_remove",
+	EXPECT_EVENT("watch_queue_detach",
 		     "queue=%lu source=watch_source id=0xabcdef0123456789 tag=1",
 		     self->ino);
 }
@@ -136,14 +136,14 @@ TEST_F(trace, beyond_mainline_trace_of_a_source_without_a_name)
 		SKIP(return, "no /dev/watch_hold: load watch_hold.ko");
 	ASSERT_EQ(0, ioctl(hold, WATCH_HOLD_UNNAME));
 	ASSERT_EQ(0, hold_attach(hold, self->q.rd, ID, TAG));
-	EXPECT_EVENT("watch_queue_watch_add",
+	EXPECT_EVENT("watch_queue_attach",
 		     "queue=%lu source=? id=0x4d tag=90", self->ino);
 	close(hold);
-	EXPECT_EVENT("watch_queue_watch_remove",
+	EXPECT_EVENT("watch_queue_detach",
 		     "queue=%lu source=? id=0x4d tag=90", self->ino);
 }
 
-/* A refused message is dropped, and not counted as lost. */
+/* A denied message is not counted as lost. */
 TEST_F(trace, beyond_mainline_trace_says_what_was_denied)
 {
 	if (access("test_modules/watch_refuse.ko", F_OK))
@@ -155,9 +155,10 @@ TEST_F(trace, beyond_mainline_trace_says_what_was_denied)
 			 "security_post_notification"));
 	EXPECT_EQ(0, post_some(self->fd, 5, 6, 24, 1));
 	EXPECT_EQ(0, run("rmmod watch_refuse"));
-	EXPECT_EVENT("watch_queue_drop",
-		     "queue=%lu type=5 subtype=6 len=24 tag=90 reason=denied", self->ino);
-	EXPECT_EQ(NULL, last_event("watch_queue_post"));
+	EXPECT_EVENT("watch_queue_deny",
+		     "queue=%lu type=5 subtype=6 len=24 tag=90", self->ino);
+	EXPECT_EQ(NULL, last_event("watch_queue_lose"));
+	EXPECT_EQ(NULL, last_event("watch_queue_deliver"));
 	EXPECT_FAILS(EAGAIN, read(self->q.rd, self->buffer, 100));
 	/* Without the module, messages arrive again. */
 	ASSERT_EQ(0, post_some(self->fd, 5, 7, 24, 1));
@@ -168,20 +169,20 @@ TEST_F(trace, beyond_mainline_trace_says_what_was_denied)
 TEST_F(trace, beyond_mainline_trace_says_only_what_is_on)
 {
 	ASSERT_EQ(0, attach(self->fd, self->q.rd, ID, TAG));
-	EXPECT_EVENT("watch_queue_watch_add",
+	EXPECT_EVENT("watch_queue_attach",
 		     "queue=%lu source=watch_source id=0x4d tag=90", self->ino);
-	write_file(EVENTS "watch_queue_drop/enable", "0");
+	write_file(EVENTS "watch_queue_lose/enable", "0");
 	ASSERT_EQ(0, post_some(self->fd, 5, 6, 24, 1));
-	EXPECT_EQ(NULL, last_event("watch_queue_drop"));
+	EXPECT_EQ(NULL, last_event("watch_queue_lose"));
 
 	/* And the other way round */
 	write_file(EVENTS "enable", "0");
-	write_file(EVENTS "watch_queue_drop/enable", "1");
+	write_file(EVENTS "watch_queue_lose/enable", "1");
 	ASSERT_EQ(0, detach(self->fd, self->q.rd, ID));
-	EXPECT_EQ(NULL, last_event("watch_queue_watch_remove"));
+	EXPECT_EQ(NULL, last_event("watch_queue_detach"));
 	ASSERT_EQ(0, attach(self->fd, self->q.rd, ID, TAG));
 	ASSERT_EQ(0, post_some(self->fd, 5, 7, 24, 1));
-	EXPECT_EVENT("watch_queue_drop",
+	EXPECT_EVENT("watch_queue_lose",
 		     "queue=%lu type=5 subtype=7 len=24 tag=90 reason=unsized",
 		     self->ino);
 }

@@ -7,7 +7,7 @@
 mod filter;
 #[path = "../../../../note.rs"]
 mod note;
-#[path = "../../../../overflow.rs"]
+#[path = "../../../../ring/overflow.rs"]
 mod overflow;
 #[path = "../../../../ring.rs"]
 mod ring;

@@ -58,8 +58,8 @@ impl Posts {
 /// Reads once, as the queue does: without the posters' lock until it is time to consume.
 fn read(reader: &mut Reader, posts: &Posts, room: usize, seen: &mut Seen) {
     let lost = match reader.next(room) {
-        Next::Notes(span) => {
-            let (first, second) = reader.pieces(span);
+        Next::Notes(batch) => {
+            let (first, second) = batch.pieces();
             let bytes = [first, second].concat();
             let mut rest = &bytes[..];
             while !rest.is_empty() {
@@ -72,7 +72,7 @@ fn read(reader: &mut Reader, posts: &Posts, room: usize, seen: &mut Seen) {
                 seen.messages.push((kind >> 8, kind & 0xff));
                 rest = &rest[length..];
             }
-            posts.with(|poster| reader.consume(poster, span));
+            posts.with(|poster| batch.consume(poster));
             return;
         }
         Next::Loss(lost) => lost,
@@ -81,7 +81,7 @@ fn read(reader: &mut Reader, posts: &Posts, room: usize, seen: &mut Seen) {
     };
     if lost != 0 {
         // Posters may come here.
-        posts.with(|poster| reader.deliver_loss(poster, lost));
+        posts.with(|poster| reader.report_loss(poster, lost));
         seen.lost += lost;
     }
 }

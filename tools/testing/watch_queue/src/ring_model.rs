@@ -31,7 +31,7 @@ enum Item {
 pub(crate) struct Model {
     capacity: usize,
     items: VecDeque<Item>,
-    accepted: u64,
+    delivered: u64,
     lost: u64,
 }
 
@@ -44,7 +44,7 @@ impl Model {
     fn post(&mut self, bytes: Vec<u8>) -> bool {
         if self.messages() < self.capacity {
             self.items.push_back(Item::Message(bytes));
-            self.accepted += 1;
+            self.delivered += 1;
             return true;
         }
         self.lost += 1;
@@ -91,17 +91,17 @@ impl Ring {
     fn read(&mut self, model: &mut Model, room: usize, copied: usize) {
         self.poster.settle(&self.overflow);
         match self.reader.next(room) {
-            Next::Notes(span) => {
-                let (first, second) = self.reader.pieces(span);
+            Next::Notes(batch) => {
+                let (first, second) = batch.pieces();
                 let bytes = [first, second].concat();
-                assert_eq!(bytes.len(), span.bytes());
+                assert_eq!(bytes.len(), batch.span().bytes());
                 assert!(bytes.len() <= room);
-                let span = if copied < bytes.len() {
-                    self.reader.whole_notes(span, copied)
+                let batch = if copied < bytes.len() {
+                    batch.truncate(copied)
                 } else {
-                    span
+                    batch
                 };
-                let mut rest = &bytes[..span.bytes()];
+                let mut rest = &bytes[..batch.span().bytes()];
                 while !rest.is_empty() {
                     let Some(Item::Message(wanted)) = model.items.pop_front() else {
                         panic!("a message where there is none");
@@ -111,12 +111,12 @@ impl Ring {
                     rest = behind;
                 }
                 let was_full = self.poster.is_full();
-                let made_room = self.reader.consume(&mut self.poster, span);
+                let made_room = batch.consume(&mut self.poster);
                 assert_eq!(made_room, was_full);
             }
             Next::Loss(lost) => {
                 assert_eq!(model.items.pop_front(), Some(Item::Loss(lost)));
-                self.reader.deliver_loss(&mut self.poster, lost);
+                self.reader.report_loss(&mut self.poster, lost);
             }
             Next::TooLarge => match model.items.front() {
                 Some(Item::Message(bytes)) => assert!(bytes.len() > room),
@@ -126,7 +126,7 @@ impl Ring {
                 0 => assert!(model.items.is_empty()),
                 lost => {
                     assert_eq!(model.items.pop_front(), Some(Item::Loss(lost)));
-                    self.reader.deliver_loss(&mut self.poster, lost);
+                    self.reader.report_loss(&mut self.poster, lost);
                 }
             },
         }
@@ -146,7 +146,7 @@ impl Ring {
             Some(Item::Loss(_)) => drop(model.items.pop_front()),
             _ => assert_eq!(lost, 0),
         }
-        self.reader.deliver_loss(&mut self.poster, part);
+        self.reader.report_loss(&mut self.poster, part);
     }
 
     /// Has `posts` posts come between a reader's finding a loss and its delivery.
@@ -170,7 +170,7 @@ impl Ring {
             other => panic!("no loss: {other:?}"),
         }
         self.poster.settle(&self.overflow);
-        self.reader.deliver_loss(&mut self.poster, lost);
+        self.reader.report_loss(&mut self.poster, lost);
     }
 }
 
@@ -189,7 +189,7 @@ pub(crate) fn check(capacity: u32, steps: &[Step]) -> Wraps {
     let mut model = Model {
         capacity: capacity as usize,
         items: VecDeque::new(),
-        accepted: 0,
+        delivered: 0,
         lost: 0,
     };
     let mut ring = Ring {
@@ -200,7 +200,7 @@ pub(crate) fn check(capacity: u32, steps: &[Step]) -> Wraps {
     };
     let mut wraps = Wraps::default();
     for step in steps {
-        let end = ring.poster.end();
+        let end = ring.poster.head();
         match *step {
             Step::Post(length) => ring.post(&mut model, length),
             Step::Read(room) => ring.read(&mut model, room, usize::MAX),
@@ -229,11 +229,11 @@ pub(crate) fn check(capacity: u32, steps: &[Step]) -> Wraps {
         };
         assert_eq!(ring.poster.lost(), behind);
         let totals = Totals {
-            accepted: model.accepted,
+            delivered: model.delivered,
             lost: model.lost,
         };
         assert_eq!(ring.poster.totals(), totals);
-        let now = ring.poster.end();
+        let now = ring.poster.head();
         wraps.messages += u32::from(now.0 < end.0);
         wraps.bytes += u32::from(now.1 < end.1);
     }

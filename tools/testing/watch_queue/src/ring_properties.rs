@@ -58,7 +58,7 @@ fn without_a_ring_everything_is_lost_and_the_next_ring_inherits_that() {
         .post(Note::new(&bytes).unwrap(), &Overflow::new())
         .is_ok());
     assert_eq!(reader.next(100), Next::Loss(3));
-    reader.deliver_loss(&mut poster, 3);
+    reader.report_loss(&mut poster, 3);
     assert!(matches!(reader.next(100), Next::Notes(_)));
 }
 
@@ -72,10 +72,10 @@ fn a_reader_gives_nothing_back_to_the_poster_of_another_ring() {
     other
         .post(Note::new(&bytes).unwrap(), &Overflow::new())
         .unwrap();
-    let Next::Notes(span) = reader.next(100) else {
+    let Next::Notes(batch) = reader.next(100) else {
         panic!("no message");
     };
-    assert!(!reader.consume(&mut other, span));
+    assert!(!batch.consume(&mut other));
     assert_eq!((one.queued(), other.queued()), (1, 1));
     assert!(matches!(reader.next(100), Next::Notes(_)));
 }
@@ -147,10 +147,10 @@ fn what_a_record_does_not_hold_of_a_sealed_loss_stays() {
     poster.pretend_lost(100_000);
     poster.post(note, &overflow).unwrap();
     assert_eq!(reader.next(100), Next::Loss(100_000));
-    reader.deliver_loss(&mut poster, 65_535);
+    reader.report_loss(&mut poster, 65_535);
     assert_eq!(poster.pending_bytes(), 2 * MIN_LEN);
     assert_eq!(reader.next(100), Next::Loss(34_465));
-    reader.deliver_loss(&mut poster, 34_465);
+    reader.report_loss(&mut poster, 34_465);
     assert_eq!(poster.pending_bytes(), MIN_LEN);
     assert!(matches!(reader.next(100), Next::Notes(_)));
 }
@@ -174,15 +174,16 @@ fn losses_that_take_no_lock_are_counted_to_the_last() {
 
 #[test]
 fn spans_add_up_in_messages_and_in_bytes() {
-    let (mut poster, reader) = split(2).unwrap();
+    let (mut poster, mut reader) = split(2).unwrap();
     for length in [MIN_LEN, MAX_LEN] {
         let bytes = message(length, 1);
         let note = Note::new(&bytes).unwrap();
         poster.post(note, &Overflow::new()).unwrap();
     }
-    let (Next::Notes(one), Next::Notes(two)) = (reader.next(MIN_LEN), reader.next(1000)) else {
-        panic!("no messages");
-    };
+    let [one, two] = [MIN_LEN, 1000].map(|room| match reader.next(room) {
+        Next::Notes(batch) => batch.span(),
+        _ => panic!("no messages"),
+    });
     let both = one.and(two);
     assert_eq!((both.notes(), both.bytes()), (3, 2 * MIN_LEN + MAX_LEN));
 }

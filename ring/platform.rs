@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the ring needs from where it runs.
+//! The memory and the atomics of the ring.
 //!
 //! This is the kernel's.  On the host, `tools/testing/watch_queue/` has one of the standard
 //! library and one of loom, so that [`crate::ring`] is tested and model-checked as it is.
@@ -46,7 +46,7 @@ unsafe impl<T: Copy + Send> Sync for Memory<T> {}
 impl<T: Copy> Memory<T> {
     /// Allocates the memory.  It is charged to the caller's memory cgroup.
     pub(crate) fn new(len: usize) -> Result<Self, AllocError> {
-        // It may be large: if there is not enough, nobody is to be killed for it.
+        // It may be large.  The OOM killer is not to kill a process for it.
         let flags = GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
         let mut owner = KVVec::with_capacity(len, flags)?;
         // INVARIANT: The vector has the capacity and never uses it.
@@ -57,7 +57,7 @@ impl<T: Copy> Memory<T> {
         })
     }
 
-    /// How many values there is memory for.
+    /// Returns the number of values for which there is memory.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -71,7 +71,7 @@ impl<T: Copy> Memory<T> {
     /// same time.
     #[inline]
     pub(crate) unsafe fn write(&self, at: usize, values: &[T]) {
-        // SAFETY: The memory is valid by the invariants and the caller's promise.  It does not
+        // SAFETY: By the invariants the memory is valid, and the caller stays in it.  It does not
         // overlap `values`, which is borrowed.
         unsafe {
             core::ptr::copy_nonoverlapping(values.as_ptr(), self.start.add(at), values.len());
@@ -86,7 +86,7 @@ impl<T: Copy> Memory<T> {
     /// same time.
     #[inline]
     pub(crate) unsafe fn read(&self, at: usize) -> T {
-        // SAFETY: The memory is valid by the invariants and the caller's promise.
+        // SAFETY: By the invariants the memory is valid, and the caller has written the value.
         unsafe { *self.start.add(at) }
     }
 
@@ -98,7 +98,8 @@ impl<T: Copy> Memory<T> {
     /// as long as they are borrowed.
     #[inline]
     pub(crate) unsafe fn slice(&self, at: usize, len: usize) -> &[T] {
-        // SAFETY: The memory is valid by the invariants and the caller's promise.
+        // SAFETY: By the invariants the memory is valid.  The caller has written the values, and
+        // keeps others from writing them.
         unsafe { core::slice::from_raw_parts(self.start.add(at), len) }
     }
 }
@@ -111,8 +112,8 @@ impl Memory<u8> {
     /// As for [`Memory::write`].
     #[inline(always)]
     pub(crate) unsafe fn write_note(&self, at: usize, note: Note<'_>) {
-        // SAFETY: The memory from `at` to the end of the message is valid by the invariants and the
-        // caller's promise.  It does not overlap the message, which is borrowed.
+        // SAFETY: By the invariants the memory is valid, and the caller stays in it.  It does not
+        // overlap the message, which is borrowed.
         unsafe { note.copy_to(self.start.add(at)) };
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What modules may use of the notification queue.  The functions themselves
- * are in Rust, where there is no EXPORT_SYMBOL() yet.
+ * The functions of the notification queue that modules may use.  They are in
+ * Rust, where there is no EXPORT_SYMBOL() yet.
  */
 
 #include <linux/export.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What users are charged for the memory of their queues.
+//! The pages that users are charged for their queues.
 //!
 //! Queues count against the same limits as pipes do: `pipe-max-size`, `pipe-user-pages-soft` and
 //! `pipe-user-pages-hard` in `/proc/sys/fs`, see `pipe(7)` and `proc_sys_fs(5)`.
@@ -10,19 +10,19 @@ use kernel::{bindings, page::PAGE_SIZE, prelude::*};
 
 use crate::ring::NOTE_SIZE;
 
-/// What somebody may always have who is over the soft limit: `PIPE_MIN_DEF_BUFFERS` pages, as for
+/// The pages that a user over the soft limit can still have: `PIPE_MIN_DEF_BUFFERS`, as for
 /// ordinary pipes.
 const SOFT_LIMIT_SPARES: usize = 2;
 
-/// How many messages go into a page.
-pub(crate) const NOTES_PER_PAGE: usize = PAGE_SIZE / NOTE_SIZE;
+/// The number of messages for which there is room in a page.
+pub(super) const NOTES_PER_PAGE: usize = PAGE_SIZE / NOTE_SIZE;
 
-/// Somebody whose pipe buffers are counted.
+/// A user whose pipe buffers are counted.
 ///
 /// # Invariants
 ///
 /// The pointer is valid and owns a reference.
-pub(crate) struct User(NonNull<bindings::user_struct>);
+pub(super) struct User(NonNull<bindings::user_struct>);
 
 // SAFETY: A `struct user_struct` is not bound to a thread.
 unsafe impl Send for User {}
@@ -30,8 +30,8 @@ unsafe impl Send for User {}
 unsafe impl Sync for User {}
 
 impl User {
-    /// Who is calling.
-    pub(crate) fn current() -> Self {
+    /// Returns the user of the current task.
+    pub(super) fn current() -> Self {
         // SAFETY: The credentials of the current task are valid and always have a user.
         let user = unsafe { bindings::get_uid((*bindings::current_cred()).user) };
         // INVARIANT: `get_uid()` took a reference.
@@ -44,8 +44,8 @@ impl User {
     /// # Errors
     ///
     /// `EPERM` if the caller is unprivileged and that is beyond a limit.
-    pub(crate) fn charge(&self, pages: usize) -> Result<Charge> {
-        // SAFETY: Reading the limit races with its being set, as everywhere; it is one word.
+    pub(super) fn charge(&self, pages: usize) -> Result<Charge> {
+        // SAFETY: The limit is one word.  It may be set at the same time, as everywhere.
         let max_size = unsafe { (&raw const bindings::pipe_max_size).read_volatile() };
         if pages * PAGE_SIZE > max_size as usize
             // SAFETY: This is process context.
@@ -56,7 +56,7 @@ impl User {
 
         // SAFETY: The user is valid, by the invariants.
         let total = unsafe { bindings::account_pipe_buffers(self.0.as_ptr(), 0, pages as c_ulong) };
-        // INVARIANT: Just accounted.
+        // INVARIANT: They have just been accounted.
         let charge = Charge {
             user: self.clone(),
             pages,
@@ -95,14 +95,14 @@ impl Drop for User {
 /// # Invariants
 ///
 /// `pages` are accounted to `user`.
-pub(crate) struct Charge {
+pub(super) struct Charge {
     user: User,
     pages: usize,
 }
 
 impl Charge {
-    /// How many pages.
-    pub(crate) fn pages(&self) -> usize {
+    /// Returns the number of pages.
+    pub(super) fn pages(&self) -> usize {
         self.pages
     }
 }

@@ -2,9 +2,8 @@
 
 //! A wait queue whose own lock also guards the data that is waited for.
 //!
-//! A waker that holds this lock sees who waits, without a memory barrier and without a second
-//! lock, and one that finds nobody is done.  This is what `wait_event_interruptible_locked()` is
-//! for in C.
+//! A waker that holds this lock sees all waiters without a memory barrier and without a second
+//! lock.  If there are none, it is done.  C has `wait_event_interruptible_locked()` for this.
 //!
 //! C header: [`include/linux/wait.h`](srctree/include/linux/wait.h)
 
@@ -13,9 +12,11 @@ use core::{
     ops::{Deref, DerefMut},
     ptr,
 };
-use kernel::{bindings, error::to_result, fs::File, prelude::*, sync::LockClassKey, types::Opaque};
+use kernel::{
+    bindings, error::to_result, fs::LocalFile, prelude::*, sync::LockClassKey, types::Opaque,
+};
 
-/// Events, as `poll(2)` reports them and as wakers announce them: the `EPOLL*` bits.
+/// A set of the bits `EPOLL*`, which `poll(2)` reports and wakers announce.
 pub(crate) type Events = bindings::__poll_t;
 
 /// There is something to read.
@@ -30,14 +31,15 @@ pub(crate) const HANGUP: Events = bindings::EPOLLHUP;
 /// The other end is closed, as a writer sees it.
 pub(crate) const ERROR: Events = bindings::EPOLLERR;
 
-/// A wait queue, with data of which its lock takes care.
+/// A wait queue, with data that its lock guards.
 ///
-/// The lock is good in every context but NMI, and leaves interrupts as it finds them.
+/// The lock can be taken in every context but NMI, and leaves interrupts as it finds them.
 ///
-/// Those who wait for it by way of `poll(2)`, epoll or io_uring hold a reference to a file, and a
-/// file has to keep this alive.  So it is empty when it is dropped.
+/// The wait queue is empty when it is dropped.  [`WaitLock::wait_interruptible`] takes its waiter
+/// off again.  All other waiters come from [`PollTable::register`], for a file that keeps this
+/// alive until it is released; see there.
 ///
-/// The lock is what this begins with: who has the one has the other at hand.
+/// The wait queue comes first, so that its lock is at offset 0.
 #[pin_data]
 #[repr(C)]
 pub(crate) struct WaitLock<T> {
@@ -46,20 +48,21 @@ pub(crate) struct WaitLock<T> {
     data: UnsafeCell<T>,
 }
 
-// SAFETY: A `struct wait_queue_head` can be used from any thread, and the data is only accessible
-// to who holds its lock.
+// SAFETY: A `struct wait_queue_head` can be used from any thread, and the data can only be accessed
+// with its lock held.
 unsafe impl<T: Send> Send for WaitLock<T> {}
 // SAFETY: As above.
 unsafe impl<T: Send> Sync for WaitLock<T> {}
 
 impl<T> WaitLock<T> {
+    /// Makes a lock of the class `key`; see [`new_wait_lock!`].
     pub(crate) fn new(
         data: T,
         name: &'static CStr,
         key: Pin<&'static LockClassKey>,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
-            // SAFETY: `slot` is valid for writes, and `name` and `key` live for ever.
+            // SAFETY: `slot` is valid for writes, and `name` and `key` are static.
             wait <- Opaque::ffi_init(|slot| unsafe {
                 bindings::__init_waitqueue_head(slot, name.as_char_ptr(), key.as_ptr())
             }),
@@ -69,10 +72,9 @@ impl<T> WaitLock<T> {
 
     /// Calls `f` with the lock held.
     ///
-    /// This is not a guard, because such guards could be dropped in another order than that in
-    /// which the interrupt state has to be restored.  [`SpinLockIrq`](kernel::sync::SpinLockIrq)
-    /// allows for that by counting, which is half as much again as all the rest of locking, and
-    /// every post would pay for it.
+    /// There is no guard, because guards can be dropped in another order than that in which the
+    /// interrupt state has to be restored.  [`SpinLockIrq`](kernel::sync::SpinLockIrq) allows for
+    /// that by counting, which makes locking half as dear again.  Every post would pay for it.
     #[inline(always)]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Locked<'_, T>) -> R) -> R {
         // SAFETY: The wait queue is initialised, so its lock is.
@@ -86,9 +88,9 @@ impl<T> WaitLock<T> {
         result
     }
 
-    /// Waits until `ready` says so of the data.
+    /// Waits until `ready` returns true for the data.
     ///
-    /// One waiter is woken for each [`Locked::wake_one`].
+    /// Each [`Locked::wake_one`] wakes one such waiter.
     ///
     /// # Errors
     ///
@@ -100,8 +102,8 @@ impl<T> WaitLock<T> {
         unsafe { bindings::init_wait_entry(entry.get(), flags) };
 
         loop {
-            // SAFETY: Both are initialised.  `entry` is off the queue again when it goes out of
-            // scope: either because of `finish_wait()` or because there was an error.
+            // SAFETY: Both are initialised.  `entry` is off the queue before it goes out of scope:
+            // this takes it off if it fails, and all other ways out go through `finish_wait()`.
             let interrupted = unsafe {
                 bindings::prepare_to_wait_event(
                     self.wait.get(),
@@ -109,15 +111,14 @@ impl<T> WaitLock<T> {
                     bindings::TASK_INTERRUPTIBLE as c_int,
                 )
             };
-            // This is only asked after the waiter is on the queue, so that nobody who makes it
-            // true can miss the waiter.
+            // The waiter is on the queue by now.  So whatever makes this true finds the waiter.
             if self.with(|data| ready(data)) {
                 break;
             }
-            // Takes the waiter off the queue if it fails.  See there for why `ready` has to be
-            // asked before that counts.
+            // This comes after `ready`, because a failed `prepare_to_wait_event()` may have
+            // consumed a wake-up.  See there.
             to_result(interrupted as c_int)?;
-            // SAFETY: No locks are held.
+            // SAFETY: This is process context, and this function holds no lock.
             unsafe { bindings::schedule() };
         }
 
@@ -126,17 +127,7 @@ impl<T> WaitLock<T> {
         Ok(())
     }
 
-    /// Has `table` told of wake-ups.
-    ///
-    /// # Safety
-    ///
-    /// `table` is null or valid, and `file` keeps `self` alive.
-    pub(crate) unsafe fn poll_wait(&self, file: &File, table: *mut bindings::poll_table) {
-        // SAFETY: The wait queue outlives the file, which outlives all that poll it.
-        unsafe { bindings::poll_wait(file.as_ptr(), self.wait.get(), table) };
-    }
-
-    /// Wakes everybody, whatever they wait for.
+    /// Wakes all waiters, whatever they wait for.
     pub(crate) fn wake_all(&self) {
         // SAFETY: The wait queue is initialised.
         unsafe {
@@ -150,6 +141,44 @@ impl<T> WaitLock<T> {
     }
 }
 
+/// The table that a call of `poll()` has for wait queues, and the file that is polled.
+///
+/// The kernel crate's [`PollTable`](kernel::sync::poll::PollTable) takes only its own condition
+/// variables.
+///
+/// # Invariants
+///
+/// `table` is null or valid for `'a`.
+pub(crate) struct PollTable<'a> {
+    file: &'a LocalFile,
+    table: *mut bindings::poll_table,
+}
+
+impl<'a> PollTable<'a> {
+    /// Takes what the VFS gives to `poll()`.
+    ///
+    /// # Safety
+    ///
+    /// `table` is null or valid for `'a`.
+    pub(crate) unsafe fn from_raw(file: &'a LocalFile, table: *mut bindings::poll_table) -> Self {
+        // INVARIANT: The safety requirement is the invariant.
+        Self { file, table }
+    }
+
+    /// Has the caller of `poll()` woken by `lock`.
+    ///
+    /// # Safety
+    ///
+    /// `lock` lives until the file is released.
+    pub(crate) unsafe fn register<T>(&self, lock: &WaitLock<T>) {
+        // SAFETY: The table is null or valid by the invariants, and the wait queue is initialised.
+        // Every waiter is off it before the file is released, which is how long it lives at least:
+        // poll(2) and io_uring hold a reference to the file as long as they wait, and epoll, which
+        // holds none, is taken off by `eventpoll_release()` before `release()` is called.
+        unsafe { bindings::poll_wait(self.file.as_ptr(), lock.wait.get(), self.table) };
+    }
+}
+
 /// A [`WaitLock`] whose lock is held.
 ///
 /// # Invariants
@@ -160,20 +189,22 @@ pub(crate) struct Locked<'a, T> {
 }
 
 impl<T> Locked<'_, T> {
-    /// Tells one of those who wait exclusively, and all others, of `events`.
+    /// Wakes one reader, and notifies all that poll, of `events`.
     #[inline]
     pub(crate) fn wake_one(&self, events: Events) {
         let wait = self.owner.wait.get();
         // SAFETY: The wait queue is initialised and, by the invariants, its lock is held.
         let nobody = unsafe { (*wait).head.next == &raw mut (*wait).head };
         if !nobody {
-            self.wake_one_who_waits(events);
+            self.wake_one_waiter(events);
         }
     }
 
-    /// Cold, as what it takes to call somebody is not to be paid for by those who find nobody.
+    /// Wakes one waiter of at least one.
+    ///
+    /// Out of line, so that the path without a waiter spills nothing.
     #[cold]
-    fn wake_one_who_waits(&self, events: Events) {
+    fn wake_one_waiter(&self, events: Events) {
         // SAFETY: The wait queue is initialised and, by the invariants, its lock is held.
         unsafe {
             bindings::__wake_up_locked_sync_key(
@@ -206,7 +237,7 @@ impl<T> DerefMut for Locked<'_, T> {
 /// Creates a [`WaitLock`] with a lock class of its own.
 macro_rules! new_wait_lock {
     ($data:expr, $name:literal) => {
-        $crate::wait::WaitLock::new($data, $name, ::kernel::static_lock_class!())
+        $crate::sync::wait::WaitLock::new($data, $name, ::kernel::static_lock_class!())
     };
 }
 pub(crate) use new_wait_lock;

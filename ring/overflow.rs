@@ -2,24 +2,24 @@
 
 //! The overflow: losses that are counted without the posters' lock.
 //!
-//! Once a queue is full and has lost a message, what becomes of the next is known: it is lost as
-//! well, and at the same place in the stream, until a reader makes room.  There is nothing to do
-//! but to count it.  So a source that does not stop costs least where it helps least.
+//! Once a queue is full and has lost a message, the next ones are lost as well, and at the same
+//! position in the stream, until a reader makes room.  They only have to be counted.  So a source
+//! that does not stop costs little once nothing of it is delivered.
 
 use crate::platform::{Atomic, Relaxed};
 
-/// How many messages have been lost that way: the less, the more is left.
+/// The number of messages that can still be counted in this way.
 ///
 /// # Invariants
 ///
 /// * It is 0 if posters have to take their lock.  Else it is what [`Overflow::begin`] made it less
 ///   the number of messages that were lost since, and at least 1.
-/// * Only who holds that lock changes it from 0 and to 0.  As long as it is not 0, the next message
+/// * It changes from 0 and to 0 only with that lock held.  As long as it is not 0, the next message
 ///   under the lock would be lost, and not be the first.
 pub(crate) struct Overflow(Atomic<u32>);
 
-/// One more than what can be counted before somebody has to take the lock: so little in tests that
-/// they get there.
+/// One more than the number of messages that can be counted before a poster has to take the lock:
+/// so small in tests that they get there.
 const ALL: u32 = if cfg!(any(test, fuzzing)) {
     3
 } else {
@@ -35,8 +35,8 @@ impl Overflow {
     #[inline(always)]
     pub(crate) fn count(&self) -> bool {
         let left = self.0.load(Relaxed);
-        // INVARIANT: One more message was lost if it still was as it had been, which was not 0 and
-        // is not now.  The lock is for those who come at the same time, too.
+        // INVARIANT: If this succeeds, the value was above 1 and is not 0 now, and one more message
+        // was lost.  If another CPU came first, the caller takes the lock.
         left > 1 && self.0.cmpxchg(left, left.wrapping_sub(1), Relaxed).is_ok()
     }
 

@@ -4,7 +4,11 @@
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-use core::{marker::PhantomData, ptr};
+use core::{
+    marker::PhantomData,
+    mem::{needs_drop, offset_of},
+    ptr,
+};
 use kernel::{
     alloc::{Flags, KBox},
     bindings,
@@ -16,7 +20,7 @@ use kernel::{
     types::Opaque,
 };
 
-/// A value in memory of its own that can be freed after a grace period.
+/// A value with what it takes to free it after a grace period.
 #[pin_data]
 #[repr(C)]
 struct Inner<T> {
@@ -25,7 +29,7 @@ struct Inner<T> {
     rcu: Opaque<bindings::kvfree_rcu_head>,
 }
 
-/// Owns a value that is about to be put into an [`RcuCell`].
+/// An owned value for an [`RcuCell`].
 pub(crate) struct RcuBox<T>(Pin<KBox<Inner<T>>>);
 
 impl<T: Zeroable> RcuBox<T> {
@@ -41,14 +45,14 @@ impl<T: Zeroable> RcuBox<T> {
         Ok(Self(boxed))
     }
 
-    /// The value.
+    /// Returns the value.
     pub(crate) fn get_mut(&mut self) -> &mut T {
         // SAFETY: `value` is not pinned, and nothing is moved out of the box.
         unsafe { &mut self.0.as_mut().get_unchecked_mut().value }
     }
 }
 
-/// A place for a value that is read under RCU, or for none.
+/// An optional value that is read under RCU.
 ///
 /// # Invariants
 ///
@@ -65,12 +69,17 @@ unsafe impl<T: Send + Sync> Send for RcuCell<T> {}
 unsafe impl<T: Send + Sync> Sync for RcuCell<T> {}
 
 impl<T> RcuCell<T> {
-    /// Freeing the memory is all there is to dropping the value.
-    const NOTHING_TO_DROP: () = assert!(!core::mem::needs_drop::<T>());
+    /// `kvfree_call_rcu()` frees the memory and drops nothing.
+    const NOTHING_TO_DROP: () = assert!(!needs_drop::<T>());
 
-    /// An empty cell.
+    /// `kvfree_call_rcu()` finds the beginning of the memory only if it is in the same 4096 bytes:
+    /// `__is_kvfree_rcu_offset()`.
+    const RCU_IS_IN_REACH: () = assert!(offset_of!(Inner<T>, rcu) < 4096);
+
+    /// Makes an empty cell.
     pub(crate) const fn empty() -> Self {
         let () = Self::NOTHING_TO_DROP;
+        let () = Self::RCU_IS_IN_REACH;
         // INVARIANT: Null is allowed.
         Self {
             inner: Atomic::new(ptr::null_mut()),
@@ -78,19 +87,18 @@ impl<T> RcuCell<T> {
         }
     }
 
-    /// The value, if there is one.
+    /// Returns the value, if there is one.
     #[inline]
     pub(crate) fn get<'a>(&'a self, _rcu: &'a rcu::Guard) -> Option<&'a T> {
-        // SAFETY: By the invariants the value is valid for a grace period from when it is
-        // replaced, and a replaced one is not read again.  So it is valid as long as the guard.
+        // SAFETY: By the invariants the value stays valid for a grace period after it has been
+        // replaced, and from then on it is not loaded again.  So it is valid as long as the guard.
         unsafe { self.inner.load(Acquire).as_ref() }.map(|inner| &inner.value)
     }
 
-    /// Replaces the value.  The old one is freed after a grace period, for which this does not
-    /// wait.
+    /// Replaces the value.  The old one is freed after a grace period.  Does not wait for that.
     pub(crate) fn replace(&self, value: Option<RcuBox<T>>) {
         let new = match value {
-            // SAFETY: The value stays where it is until it is freed.
+            // SAFETY: The value is not moved: it stays in the same memory until that is freed.
             Some(boxed) => KBox::into_raw(unsafe { Pin::into_inner_unchecked(boxed.0) }),
             None => ptr::null_mut(),
         };
@@ -99,8 +107,9 @@ impl<T> RcuCell<T> {
         if old.is_null() {
             return;
         }
-        // SAFETY: `old` was owned by the cell and is not null.  It was allocated by `KBox`, so
-        // that it may be freed with `kvfree()`, and nothing else has to be done to drop it.
+        // SAFETY: By the invariants `old`, which is not null, came out of a `KBox`, whose memory
+        // `kvfree()` frees.  The exchange has made this the only owner.  `empty()` has checked the
+        // offset of `rcu`, and that there is nothing to drop.
         unsafe { bindings::kvfree_call_rcu((*old).rcu.get(), old.cast()) };
     }
 }

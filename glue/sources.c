@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the sources have to say in C: their static keys, which the hooks in
- * other people's files branch on, and locks that are initialised at build time.
+ * The part of the sources that has to be C: their static keys, on which the
+ * hooks in other files branch, locks that are initialised at build time, and
+ * what bindgen does not see.
  */
 
 #include <linux/array_size.h>
@@ -18,8 +19,8 @@
 #include <linux/watch_sources.h>
 #include <net/net_namespace.h>
 
-#include "../../drivers/base/base.h"
-#include "../../fs/mount.h"
+#include "../../../drivers/base/base.h"
+#include "../../../fs/mount.h"
 
 /* Of what is in Rust, where there is no EXPORT_SYMBOL() yet */
 #define RUST_EXPORT_GPL EXPORT_SYMBOL_GPL
@@ -71,7 +72,7 @@ static void release_watch(struct watch *watch)
 	}
 
 /*
- * What fanotify asks for is asked for here as well, so that a policy that knows
+ * The hooks of fanotify are called here as well, so that a policy that knows
  * of nothing else holds.
  */
 int watch_source_ask_security(u32 type, struct file *file)
@@ -101,9 +102,15 @@ DEFINE_WATCH_SOURCE(watch_mount_ns_source, watch_mount_key, "mount_ns", 8);
 #endif
 
 #ifdef CONFIG_WATCH_SUPERBLOCK
+/* bindgen does not see SB_NOUSER. */
+bool watch_superblock_can_be_mounted(const struct super_block *sb)
+{
+	return !(READ_ONCE(sb->s_flags) & SB_NOUSER);
+}
+
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_superblock_key, HZ);
 DEFINE_WATCH_SOURCE(watch_superblock_source, watch_superblock_key, "superblock", 6);
-/* What a superblock is called in notifications, by its address */
+/* The ids of superblocks in notifications, by their addresses */
 DEFINE_XARRAY(watch_superblock_ids);
 
 /* For file systems that are modules */

@@ -1,0 +1,675 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The queue behind a notification pipe: a filter, a ring, and the wait queues of both ends.
+
+use core::mem;
+use kernel::{
+    alloc::flags::GFP_KERNEL_ACCOUNT,
+    fs::LocalFile,
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        new_mutex, new_spinlock, new_spinlock_irq, rcu, Arc, ArcBorrow, Mutex, SpinLock,
+        SpinLockIrq,
+    },
+};
+
+mod account;
+mod fasync;
+
+use self::{
+    account::{Charge, User, NOTES_PER_PAGE},
+    fasync::Fasync,
+};
+use crate::{
+    filter::{Filter, Rule},
+    note::{self, Message},
+    overflow::Overflow,
+    ring::{self, Batch, Next, Poster, Reader, Span},
+    sync::{
+        rcu_cell::{RcuBox, RcuCell},
+        wait::{
+            new_wait_lock, Events, Locked, PollTable, WaitLock, ERROR, HANGUP, READABLE, WRITABLE,
+        },
+    },
+    trace::{self, Reason},
+    watch::{self, Watches},
+};
+
+/// A notification queue: `struct watch_queue` to C.
+///
+/// The fields that a post needs come first, so that they are in as few cache lines as possible.
+#[pin_data]
+#[repr(C)]
+pub(crate) struct Queue {
+    /// The posters' state.  Readers wait here for something to read.
+    #[pin]
+    posts: WaitLock<Posts>,
+    /// Losses that are counted without the lock of `posts`.
+    overflow: Overflow,
+    filter: RcuCell<Filter>,
+    /// The number of messages that the filter has rejected.
+    filtered: Atomic<u64>,
+    /// The readers' state.  Its lock is taken before that of `posts`.
+    #[pin]
+    reads: Mutex<Reads>,
+    /// The wait queue of those that poll for room, which there is unless the queue is full.
+    #[pin]
+    room: WaitLock<()>,
+    /// The watches of the queue.  Their lock is taken before that of a watch list.
+    #[pin]
+    watches: SpinLockIrq<Watches>,
+    /// The rules of the filter as userspace gave them.  Their lock serialises changes of `filter`.
+    #[pin]
+    rules: SpinLock<Option<KVec<Rule>>>,
+    /// The receivers of `SIGIO` when there is something to read.
+    readable: Fasync,
+    /// The receivers of `SIGIO` when something has been read.
+    writable: Fasync,
+    /// The user who made the pipe and is charged for its memory.
+    user: User,
+    /// The name of the queue in trace events.
+    name: trace::Name,
+}
+
+/// A queue, borrowed from one of its files.
+pub(crate) type Borrowed<'a> = ArcBorrow<'a, Queue>;
+
+/// The posters' state.
+struct Posts {
+    poster: Poster,
+    ends: Ends,
+}
+
+/// The readers' state.
+enum Reads {
+    /// The queue has no size yet, and no memory.
+    Unsized,
+    /// The queue has a size.
+    Sized {
+        reader: Reader,
+        /// The pages of the ring.
+        charge: Charge,
+    },
+}
+
+impl Reads {
+    fn reader(&mut self) -> Option<&mut Reader> {
+        match self {
+            Self::Unsized => None,
+            Self::Sized { reader, .. } => Some(reader),
+        }
+    }
+}
+
+/// The open files of a notification pipe.
+#[derive(Clone, Copy)]
+struct Ends {
+    /// All files, including those that are being opened or closed.
+    files: u32,
+    /// Files that are open for reading.
+    readers: u32,
+    /// Files that are open for writing.
+    writers: u32,
+}
+
+/// The mode in which a file of a notification pipe is open.
+#[derive(Clone, Copy)]
+pub(crate) struct Mode {
+    pub(crate) reads: bool,
+    pub(crate) writes: bool,
+}
+
+impl Ends {
+    fn add(&mut self, mode: Mode) {
+        self.readers += u32::from(mode.reads);
+        self.writers += u32::from(mode.writes);
+    }
+
+    fn remove(&mut self, mode: Mode) {
+        self.readers -= u32::from(mode.reads);
+        self.writers -= u32::from(mode.writes);
+    }
+
+    /// Returns whether one side is open without the other.
+    fn is_one_sided(&self) -> bool {
+        (self.readers == 0) != (self.writers == 0)
+    }
+}
+
+/// Where a read puts what it reads.
+pub(crate) trait Destination {
+    /// Returns the number of bytes for which there is room.
+    fn room(&self) -> usize;
+
+    /// Appends `bytes`, for which there is room, and returns how many of them could be copied.
+    ///
+    /// May sleep.
+    fn append(&mut self, bytes: &[u8]) -> usize;
+}
+
+/// The result of a read so far.
+#[derive(Default)]
+struct Read {
+    /// The messages.
+    notes: Span,
+    /// The size of the records of losses in bytes.
+    records: usize,
+    /// The number of messages that these records count.
+    lost: u64,
+}
+
+impl Read {
+    #[inline]
+    fn bytes(&self) -> usize {
+        self.notes.bytes() + self.records
+    }
+}
+
+/// The size of a queue, what it holds, and what has become of all messages posted to it.
+pub(crate) struct Counts {
+    /// The number of messages that there is memory for; 0 as long as the queue has no size.
+    pub(crate) capacity: u32,
+    /// The number of messages that can be read.
+    pub(crate) messages: u32,
+    /// The number of bytes that can be read, records of losses included.
+    pub(crate) bytes: usize,
+    /// The number of messages that were put into the queue.
+    pub(crate) delivered: u64,
+    /// The number of messages that the filter rejected.
+    pub(crate) filtered: u64,
+    /// The number of messages that were lost.
+    pub(crate) lost: u64,
+}
+
+impl Queue {
+    /// Makes the queue of a new pipe, of which both ends are about to be opened.
+    pub(crate) fn new(ino: u64) -> Result<Arc<Self>> {
+        let ends = Ends {
+            files: 2,
+            readers: 1,
+            writers: 1,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                posts <- new_wait_lock!(
+                    Posts { poster: Poster::unsized_yet(), ends },
+                    c"watch_queue::posts"
+                ),
+                overflow: Overflow::new(),
+                filter: RcuCell::empty(),
+                filtered: Atomic::new(0),
+                reads <- new_mutex!(Reads::Unsized, "watch_queue::reads"),
+                room <- new_wait_lock!((), c"watch_queue::room"),
+                watches <- new_spinlock_irq!(Watches::new(), "watch_queue::watches"),
+                rules <- new_spinlock!(None, "watch_queue::rules"),
+                readable: Fasync::new(),
+                writable: Fasync::new(),
+                user: User::current(),
+                name: trace::Name(ino),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Returns the name of the queue in trace events.
+    #[inline(always)]
+    pub(crate) fn name(&self) -> &trace::Name {
+        &self.name
+    }
+
+    /// Returns the watches of the queue, for [`crate::watch`].
+    #[inline(always)]
+    pub(crate) fn watches(&self) -> &SpinLockIrq<Watches> {
+        &self.watches
+    }
+
+    /// Returns the filter, if there is one.
+    #[inline(always)]
+    pub(crate) fn filter<'a>(&'a self, rcu: &'a rcu::Guard) -> Option<&'a Filter> {
+        self.filter.get(rcu)
+    }
+
+    /// Counts a message that the filter rejected.
+    #[inline]
+    pub(crate) fn count_rejected(&self) {
+        self.filtered.add(1, Relaxed);
+    }
+
+    /// Counts and traces a message that the filter rejected.
+    #[inline]
+    pub(crate) fn reject(&self, message: &impl Message) {
+        self.count_rejected();
+        trace::filter(&self.name, message);
+    }
+
+    /// Traces a message that a security module denied to its watcher.
+    #[inline]
+    pub(crate) fn deny(&self, message: &impl Message) {
+        trace::deny(&self.name, message);
+    }
+
+    /// Appends a message, or counts it as lost, and wakes a reader.
+    ///
+    /// Context: Any but NMI.
+    #[inline(always)]
+    pub(crate) fn post(&self, message: &impl Message) {
+        if self.overflow.count() {
+            trace::lose(&self.name, message, Reason::Full);
+            return;
+        }
+        let is_news = self.posts.with(|posts| posts.post(message, self));
+        if is_news {
+            self.readable.kill(fasync::READABLE);
+        }
+    }
+
+    /// Calls `f` with the posters' state, in which all losses so far are counted.
+    #[inline(always)]
+    fn with_posts<R>(&self, f: impl FnOnce(&mut Locked<'_, Posts>) -> R) -> R {
+        self.posts.with(|posts| {
+            posts.poster.settle(&self.overflow);
+            f(posts)
+        })
+    }
+
+    /// Reads all messages and records of losses that are there and fit, and adds them to `done`,
+    /// which is empty.  Does not wait.
+    ///
+    /// Success without a byte is the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// - `EAGAIN` if there is nothing to read yet
+    /// - `ENOBUFS` if the first message does not fit
+    /// - `EFAULT` if it could not be copied
+    #[inline(always)]
+    fn try_read(&self, to: &mut impl Destination, done: &mut Read) -> Result {
+        let reads = &mut *self.reads.lock();
+        let error = loop {
+            let next = match reads.reader() {
+                Some(reader) => reader.next(to.room()),
+                None => Next::Nothing,
+            };
+            let lost = match next {
+                Next::Notes(batch) => {
+                    let span = batch.span();
+                    let copied = copy_batch(&batch, to);
+                    if copied != span.bytes() {
+                        let whole = batch.truncate(copied);
+                        done.notes = done.notes.and(whole.span());
+                        self.consume(whole);
+                        break EFAULT;
+                    }
+                    let is_all = self.consume(batch);
+                    done.notes = done.notes.and(span);
+                    if is_all || to.room() < note::MIN_LEN {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Next::Loss(lost) => lost,
+                Next::TooLarge => break ENOBUFS,
+                Next::Nothing => {
+                    // In one critical section, so that no message comes in between.
+                    let (lost, is_at_end, writers) = self.with_posts(|posts| {
+                        let poster = &posts.poster;
+                        (
+                            poster.pending_loss(),
+                            poster.is_at_end(),
+                            posts.ends.writers,
+                        )
+                    });
+                    if !is_at_end {
+                        continue;
+                    }
+                    if lost == 0 {
+                        if done.bytes() == 0 && writers != 0 {
+                            break EAGAIN;
+                        }
+                        return Ok(());
+                    }
+                    lost
+                }
+            };
+            if let Err(error) = copy_loss(to, lost) {
+                break error;
+            }
+            self.with_posts(|posts| match reads.reader() {
+                Some(reader) => reader.report_loss(&mut posts.poster, lost),
+                None => posts.poster.report_pending_loss(lost),
+            });
+            done.records += note::MIN_LEN;
+            done.lost += u64::from(lost);
+        };
+        if done.bytes() == 0 {
+            Err(error)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Gives the memory of messages that have been read back to posters.
+    ///
+    /// Returns whether nothing is left to read.
+    #[inline(always)]
+    fn consume(&self, batch: Batch<'_>) -> bool {
+        let (was_full, is_all) = self.with_posts(|posts| {
+            let was_full = batch.consume(&mut posts.poster);
+            (was_full, !posts.poster.is_readable())
+        });
+        if was_full {
+            self.room.with(|room| room.wake_one(WRITABLE));
+        }
+        is_all
+    }
+
+    /// Reads all messages and records of losses that are there and fit, and returns their size.
+    /// If there are none, waits for one, provided that `may_wait` returns true.
+    ///
+    /// Returns 0 at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// - `EAGAIN` if there is nothing to read and it may not wait
+    /// - `ERESTARTSYS` if a signal came while it waited
+    /// - `ENOBUFS` if the first message does not fit
+    /// - `EFAULT` if it could not be copied
+    #[inline(always)]
+    pub(crate) fn read(
+        &self,
+        mut to: impl Destination,
+        may_wait: impl Fn() -> bool,
+    ) -> Result<usize> {
+        if to.room() == 0 {
+            return Ok(0);
+        }
+        let mut done = Read::default();
+        let mut has_waited = false;
+        let result = loop {
+            match self.try_read(&mut to, &mut done) {
+                Err(EAGAIN) if may_wait() => {}
+                result => break result,
+            }
+            self.posts.wait_interruptible(Posts::ends_wait)?;
+            has_waited = true;
+        };
+        if has_waited {
+            // A post wakes one reader.  If this one left something, another has to be woken.
+            self.posts.with(|posts| {
+                if posts.poster.is_readable() {
+                    posts.wake_one(READABLE);
+                }
+            });
+        }
+        result?;
+        trace::read(&self.name, done.bytes(), done.notes.notes(), done.lost);
+        self.writable.kill(fasync::WRITABLE);
+        Ok(done.bytes())
+    }
+
+    /// Makes room for `capacity` messages, rounded up to whole pages.
+    ///
+    /// # Errors
+    ///
+    /// - `EBUSY` if the queue has a size already
+    /// - `EINVAL` if the number is 0 or beyond what any queue can have
+    /// - `EPERM` if the memory is beyond the limits of the user
+    /// - `ENOMEM` if there is not enough memory
+    pub(crate) fn set_size(&self, capacity: usize) -> Result {
+        let mut reads = self.reads.lock();
+        if matches!(*reads, Reads::Sized { .. }) {
+            return Err(EBUSY);
+        }
+        if capacity == 0 || capacity > ring::MAX_CAPACITY as usize {
+            return Err(EINVAL);
+        }
+        let pages = capacity.div_ceil(NOTES_PER_PAGE);
+        let charge = self.user.charge(pages)?;
+        let (mut poster, reader) = ring::split((pages * NOTES_PER_PAGE) as u32)?;
+
+        self.with_posts(|posts| {
+            poster.inherit(&posts.poster);
+            posts.poster = poster;
+        });
+        *reads = Reads::Sized { reader, charge };
+        Ok(())
+    }
+
+    /// Returns the number of pages that the queue holds, or `None` if it has no size yet.
+    pub(crate) fn pages(&self) -> Option<usize> {
+        match &*self.reads.lock() {
+            Reads::Unsized => None,
+            Reads::Sized { charge, .. } => Some(charge.pages()),
+        }
+    }
+
+    /// Replaces the filter by one that has these rules.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, and the old filter stays.
+    pub(crate) fn set_filter(&self, rules: KVec<Rule>) -> Result {
+        let mut filter = RcuBox::<Filter>::zeroed(GFP_KERNEL_ACCOUNT)?;
+        for rule in &rules {
+            filter.get_mut().add(rule);
+        }
+        self.replace_filter(Some(filter), Some(rules));
+        Ok(())
+    }
+
+    /// Removes the filter, so that all messages are let through.
+    pub(crate) fn clear_filter(&self) {
+        self.replace_filter(None, None);
+    }
+
+    fn replace_filter(&self, filter: Option<RcuBox<Filter>>, rules: Option<KVec<Rule>>) {
+        let mut current = self.rules.lock();
+        self.filter.replace(filter);
+        let old = mem::replace(&mut *current, rules);
+        drop(current);
+        drop(old);
+    }
+
+    /// Calls `f`, which must not sleep, with the rules of the filter, if there is one.
+    pub(crate) fn with_rules<R>(&self, f: impl FnOnce(&[Rule]) -> R) -> R {
+        f(self.rules.lock().as_deref().unwrap_or_default())
+    }
+
+    /// Returns the number of bytes that can be read.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.posts.with(|posts| posts.poster.pending_bytes())
+    }
+
+    /// Returns what there is to count.
+    pub(crate) fn counts(&self) -> Counts {
+        let (capacity, messages, bytes, totals) = self.with_posts(|posts| {
+            let poster = &posts.poster;
+            let bytes = poster.pending_bytes();
+            (poster.capacity(), poster.queued(), bytes, poster.totals())
+        });
+        Counts {
+            capacity,
+            messages,
+            bytes,
+            delivered: totals.delivered,
+            filtered: self.filtered.load(Relaxed),
+            lost: totals.lost,
+        }
+    }
+
+    /// Returns the events that are there for a file of the queue, and has `table` notified of
+    /// those to come.
+    ///
+    /// # Safety
+    ///
+    /// `table` is for a file that keeps the queue alive.
+    pub(crate) unsafe fn poll(&self, table: &PollTable<'_>, mode: Mode) -> Events {
+        // Registers first and looks second, so that nothing is missed in between.
+        if mode.reads {
+            // SAFETY: The caller polls a file that keeps `self` alive, and thus its wait queues.
+            unsafe { table.register(&self.posts) };
+        }
+        if mode.writes {
+            // SAFETY: As above.
+            unsafe { table.register(&self.room) };
+        }
+
+        let (ends, readable, writable) = self.posts.with(|posts| {
+            let poster = &posts.poster;
+            // A queue without a size counts as one with room: there is nothing to wait for.
+            let writable = !poster.is_full() || poster.capacity() == 0;
+            (posts.ends, poster.is_readable(), writable)
+        });
+        let mut events: Events = 0;
+        let mut add = |present, event| {
+            if present {
+                events |= event;
+            }
+        };
+        if mode.reads {
+            add(readable, READABLE);
+            add(ends.writers == 0, HANGUP);
+        }
+        if mode.writes {
+            add(writable, WRITABLE);
+            add(ends.readers == 0, ERROR);
+        }
+        events
+    }
+
+    /// Begins or ends to send `SIGIO` to the owner of a file of the queue.
+    ///
+    /// Returns whether anything changed.
+    pub(crate) fn set_fasync(
+        &self,
+        fd: c_int,
+        file: &LocalFile,
+        on: bool,
+        mode: Mode,
+    ) -> Result<bool> {
+        // Both lists change as one.
+        let _reads = self.reads.lock();
+        let mut changed = false;
+        if mode.reads {
+            changed = self.readable.set(fd, file, on)?;
+        }
+        if mode.writes {
+            let added = changed;
+            changed = self.writable.set(fd, file, on).inspect_err(|_| {
+                if added {
+                    let _ = self.readable.set(-1, file, false);
+                }
+            })?;
+        }
+        Ok(changed)
+    }
+
+    /// Counts one more file, which is open in this way.
+    pub(crate) fn open_end(&self, mode: Mode) {
+        self.posts.with(|posts| {
+            posts.ends.files += 1;
+            posts.ends.add(mode);
+        });
+    }
+
+    /// Closes what a file has open.  Its reference goes with [`Queue::drop_file`].
+    pub(crate) fn close_end(&self, mode: Mode) {
+        let is_one_sided = self.posts.with(|posts| {
+            posts.ends.remove(mode);
+            posts.ends.is_one_sided()
+        });
+        if is_one_sided {
+            self.posts.wake_all();
+            self.room.wake_all();
+            self.readable.kill(fasync::READABLE);
+            self.writable.kill(fasync::WRITABLE);
+        }
+    }
+
+    /// Counts one file less.  Returns whether that was the last.
+    pub(crate) fn drop_file(&self) -> bool {
+        self.posts.with(|posts| {
+            posts.ends.files -= 1;
+            posts.ends.files == 0
+        })
+    }
+
+    /// Detaches the watches and frees the ring, after the last file is closed.
+    ///
+    /// The watches refer to the queue for a grace period longer, and its filter goes with it.
+    pub(crate) fn close(&self) {
+        watch::detach_all(self);
+        let poster =
+            self.with_posts(|posts| mem::replace(&mut posts.poster, Poster::unsized_yet()));
+        *self.reads.lock() = Reads::Unsized;
+        // This is the last half of the ring, which frees its memory.
+        drop(poster);
+    }
+}
+
+impl Locked<'_, Posts> {
+    /// Appends a message, or counts it as lost, and wakes a reader.
+    ///
+    /// Returns whether to send `SIGIO`.
+    #[inline(always)]
+    fn post(&mut self, message: &impl Message, queue: &Queue) -> bool {
+        if self.poster.post(message.note(), &queue.overflow).is_ok() {
+            trace::deliver(&queue.name, message);
+        } else {
+            let is_unsized = self.poster.capacity() == 0;
+            let reason = if is_unsized {
+                Reason::Unsized
+            } else {
+                Reason::Full
+            };
+            trace::lose(&queue.name, message, reason);
+            // Only the first of a run of losses makes the queue readable.
+            if self.poster.lost() != 1 {
+                return false;
+            }
+        }
+        self.wake_one(READABLE);
+        true
+    }
+}
+
+impl Posts {
+    /// Returns whether a reader that waits should wake.
+    fn ends_wait(&self) -> bool {
+        self.poster.is_readable() || self.ends.writers == 0
+    }
+}
+
+/// Copies messages, and returns how many of their bytes could be copied.
+#[inline(always)]
+fn copy_batch(batch: &Batch<'_>, to: &mut impl Destination) -> usize {
+    let (first, second) = batch.pieces();
+    let copied = to.append(first);
+    if copied == first.len() && !second.is_empty() {
+        copied + to.append(second)
+    } else {
+        copied
+    }
+}
+
+/// Copies a record of the loss of `lost` messages.
+///
+/// # Errors
+///
+/// - `ENOBUFS` if it does not fit
+/// - `EFAULT` if it could not be copied
+#[inline(always)]
+fn copy_loss(to: &mut impl Destination, lost: u32) -> Result {
+    let record = note::loss_record(lost);
+    if to.room() < record.len() {
+        return Err(ENOBUFS);
+    }
+    if to.append(&record) != record.len() {
+        return Err(EFAULT);
+    }
+    Ok(())
+}
+
+// SAFETY: A filter is made of integers, and zeroes are `Filter::EMPTY`.
+unsafe impl Zeroable for Filter {}

@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One watch, in the states of its life.
+//!
+//! A source makes a [`Pending`] watch.  Attached, it is shared as a [`Watch`].  The one that takes
+//! it off its list has it as [`Unlisted`] and, once it is out of the tree as well, as [`Detached`].
+
+use core::{marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
+#[cfg(CONFIG_WATCH_SOURCES)]
+use kernel::alloc::flags::GFP_KERNEL_ACCOUNT;
+use kernel::{
+    bindings, container_of,
+    cred::Credential,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Relaxed},
+        Arc, ArcBorrow,
+    },
+    types::Opaque,
+    watch_queue::Cause,
+};
+
+use super::outgoing::Addressed;
+use crate::{
+    note::{Removal, INFO_ID_SHIFT},
+    queue::Queue,
+};
+
+/// The function that a source has called when its watch is detached, if any.
+pub(super) type ReleaseWatch = Option<unsafe extern "C" fn(*mut bindings::watch)>;
+
+/// The order of watches in a tree: by object.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    list: usize,
+    id: u64,
+}
+
+impl Key {
+    /// A key below all others: no list is at address 0.
+    pub(super) const FIRST: Self = Self { list: 0, id: 0 };
+
+    pub(super) fn new(list: *const bindings::watch_list, id: u64) -> Self {
+        let list = list.addr();
+        Self { list, id }
+    }
+}
+
+/// A watch that is or was attached: `struct watch`.
+///
+/// # Invariants
+///
+/// `id`, `info_id`, `queue`, `cred` and `watch_list` do not change.  The watch owns a reference to
+/// its queue, and a [`Watcher`] as its credentials.
+#[repr(transparent)]
+pub(crate) struct Watch(Opaque<bindings::watch>);
+
+impl Watch {
+    /// # Safety
+    ///
+    /// `watch` was attached, and is not freed during `'a`.
+    #[inline(always)]
+    pub(super) unsafe fn from_raw<'a>(watch: NonNull<bindings::watch>) -> &'a Self {
+        // INVARIANT: `Pending::own()` made it so.
+        // SAFETY: A `Watch` is a `struct watch`, and the caller keeps it from being freed.
+        unsafe { watch.cast().as_ref() }
+    }
+
+    #[inline(always)]
+    pub(super) fn as_ptr(&self) -> *mut bindings::watch {
+        self.0.get()
+    }
+
+    /// Returns what the source calls the object.
+    #[inline(always)]
+    pub(crate) fn id(&self) -> u64 {
+        // SAFETY: By the invariants it does not change.
+        unsafe { (*self.as_ptr()).id }
+    }
+
+    /// Returns what userspace calls the watch, in the bits `WATCH_INFO_ID`.
+    #[inline(always)]
+    fn info_id(&self) -> u32 {
+        // SAFETY: By the invariants it does not change.
+        unsafe { (*self.as_ptr()).info_id }
+    }
+
+    /// Returns what userspace calls the watch.
+    #[inline(always)]
+    pub(crate) fn tag(&self) -> u8 {
+        (self.info_id() >> INFO_ID_SHIFT) as u8
+    }
+
+    /// Returns the queue.
+    #[inline(always)]
+    pub(crate) fn queue(&self) -> &Queue {
+        // SAFETY: By the invariants the pointer owns a reference.
+        unsafe { &*(*self.as_ptr()).queue.cast() }
+    }
+
+    /// Returns the list that the watch is or was on.  It is valid only as long as the watch is on
+    /// it.
+    #[inline(always)]
+    pub(super) fn list(&self) -> *mut bindings::watch_list {
+        // SAFETY: By the invariants it does not change.
+        unsafe { (*self.as_ptr()).watch_list }
+    }
+
+    /// Returns where the watch is in the tree of its queue.
+    #[inline(always)]
+    pub(super) fn key(&self) -> Key {
+        Key::new(self.list(), self.id())
+    }
+
+    /// Returns whether security modules let the watch receive a message.
+    #[inline(always)]
+    pub(super) fn may_receive(&self, message: &Addressed<'_>, cause: &Credential) -> bool {
+        let (watch, message) = (self.as_ptr(), message.as_ptr());
+        // SAFETY: The watch has its credentials by the invariants, and the message is valid.
+        unsafe { bindings::security_post_notification((*watch).cred, cause.as_ptr(), message) >= 0 }
+    }
+}
+
+/// The credentials that a watch was attached with, for whose user it is counted.
+///
+/// # Invariants
+///
+/// The watch is counted.
+pub(super) struct Watcher(ARef<Credential>);
+
+impl Watcher {
+    /// Counts a watch for the current task.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if the user has as many as `RLIMIT_NOFILE` allows.
+    pub(super) fn current() -> Result<Self> {
+        // SAFETY: These are the current task's, which keeps them at least until this returns.
+        let cred = unsafe { Credential::from_ptr(Cause::CurrentTask.as_ptr()) };
+        // SAFETY: Every task has this limit.
+        let limit = unsafe { bindings::rlimit(bindings::RLIMIT_NOFILE) };
+        let count = nr_watches(cred);
+        if count.fetch_add(1, Relaxed) as c_ulong >= limit {
+            count.fetch_sub(1, Relaxed);
+            return Err(EAGAIN);
+        }
+        // INVARIANT: It has just been counted.
+        Ok(Self(cred.into()))
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        nr_watches(&self.0).fetch_sub(1, Relaxed);
+    }
+}
+
+/// Returns the number of watches of the user to whom `cred` belongs.
+fn nr_watches(cred: &Credential) -> &Atomic<i32> {
+    // SAFETY: Credentials own a reference to their user, and the user does not change.
+    let count = unsafe { &raw mut (*(*cred.as_ptr()).user).nr_watches.counter };
+    // SAFETY: All users of the counter access it atomically.
+    unsafe { Atomic::from_ptr(count) }
+}
+
+/// A watch that is not attached yet.
+///
+/// # Invariants
+///
+/// The watch is the source's, which lends it for `'a`.  It was initialised by [`Pending::init`],
+/// and its queue is valid for `'a`.
+pub(crate) struct Pending<'a> {
+    watch: NonNull<bindings::watch>,
+    _lent: PhantomData<&'a mut bindings::watch>,
+}
+
+impl<'a> Pending<'a> {
+    /// Initialises a watch that `queue` is to have.
+    ///
+    /// # Safety
+    ///
+    /// `watch` is valid for writes.
+    pub(crate) unsafe fn init(watch: *mut bindings::watch, queue: *const Queue) {
+        // SAFETY: The caller has the memory of a watch, zeroes or not.
+        let (list_node, wqueue, tree_node) = unsafe {
+            (
+                &raw mut (*watch).list_node,
+                &raw mut (*watch).queue,
+                tree_node(watch),
+            )
+        };
+        // SAFETY: These are parts of the watch.
+        unsafe { list_node.write(bindings::hlist_node::default()) };
+        // SAFETY: As above.
+        unsafe { wqueue.write(queue.cast_mut().cast()) };
+        // SAFETY: As above, and the watch is in no tree.
+        unsafe { clear(tree_node) };
+    }
+
+    /// # Safety
+    ///
+    /// `watch` was initialised by [`Pending::init`], and its queue is valid for `'a`.  Nobody else
+    /// accesses the watch for `'a` or, once it is attached, ever.
+    pub(crate) unsafe fn from_raw(watch: *mut bindings::watch) -> Self {
+        // INVARIANT: The requirements are the invariants.
+        Self {
+            // SAFETY: A watch that was initialised is not at address 0.
+            watch: unsafe { NonNull::new_unchecked(watch) },
+            _lent: PhantomData,
+        }
+    }
+
+    /// Returns the queue that is to watch.
+    pub(super) fn queue(&self) -> &'a Queue {
+        // SAFETY: By the invariants it is valid for `'a`.
+        unsafe { &*(*self.watch.as_ptr()).queue.cast() }
+    }
+
+    /// Returns what the source calls the object.
+    pub(super) fn id(&self) -> u64 {
+        // SAFETY: By the invariants the watch is valid.
+        unsafe { (*self.watch.as_ptr()).id }
+    }
+
+    /// Gives the watch what it owns as long as it lives.
+    pub(super) fn own(self, watcher: Watcher, list: *mut bindings::watch_list) -> Owning {
+        // SAFETY: By the invariants the queue is valid, and it is in an `Arc`.
+        let queue: Arc<Queue> = unsafe { ArcBorrow::from_raw(self.queue()) }.into();
+        let _ = Arc::into_raw(queue);
+        let cred = ManuallyDrop::new(watcher).0.as_ptr();
+        // SAFETY: By the invariants the watch is valid and not shared.
+        let watch = unsafe { &mut *self.watch.as_ptr() };
+        watch.cred = cred;
+        watch.watch_list = list;
+        // INVARIANT: It has a reference to its queue and the `Watcher` from here on.
+        Owning(self.watch)
+    }
+}
+
+/// A watch that has all that it owns, and is in neither collection yet.
+///
+/// # Invariants
+///
+/// Those of [`Watch`], and the watch is not shared.
+pub(super) struct Owning(pub(super) NonNull<bindings::watch>);
+
+/// A watch that one of the sources here is about to attach.
+#[cfg(CONFIG_WATCH_SOURCES)]
+pub(super) struct Unattached(KBox<bindings::watch>);
+
+#[cfg(CONFIG_WATCH_SOURCES)]
+impl Unattached {
+    /// Allocates a watch on the object `id`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new(id: u64, tag: u8, private: *mut c_void) -> Result<Self> {
+        let watch = bindings::watch {
+            id,
+            info_id: u32::from(tag) << INFO_ID_SHIFT,
+            private,
+            ..Default::default()
+        };
+        Ok(Self(KBox::new(watch, GFP_KERNEL_ACCOUNT)?))
+    }
+
+    /// Has `attach` attach the watch for a queue, and frees it if that fails.
+    pub(super) fn attach_by(
+        mut self,
+        queue: ArcBorrow<'_, Queue>,
+        attach: impl FnOnce(Pending<'_>) -> Result,
+    ) -> Result {
+        let watch: *mut _ = &mut *self.0;
+        // SAFETY: The memory is a watch.
+        unsafe { Pending::init(watch, &*queue) };
+        // SAFETY: It has just been initialised, and the queue is borrowed.  If it gets attached,
+        // `self` is forgotten.
+        attach(unsafe { Pending::from_raw(watch) })?;
+        let _ = KBox::into_raw(self.0);
+        Ok(())
+    }
+}
+
+/// Returns the node by which a watch is linked in a tree.
+///
+/// # Safety
+///
+/// `watch` is valid.
+#[inline(always)]
+pub(super) unsafe fn tree_node(watch: *mut bindings::watch) -> *mut bindings::rb_node {
+    // SAFETY: The caller has a valid watch.
+    unsafe { &raw mut (*watch).__bindgen_anon_1.queue_node }
+}
+
+/// Marks a node as being in no tree, as `RB_CLEAR_NODE()` does.
+///
+/// # Safety
+///
+/// `node` is valid for writes, and in no tree.
+#[inline(always)]
+pub(super) unsafe fn clear(node: *mut bindings::rb_node) {
+    // SAFETY: The caller has a valid node.
+    unsafe { (*node).__rb_parent_color = node as c_ulong };
+}
+
+/// A watch that has been taken off its list, and may still be in the tree.
+///
+/// # Invariants
+///
+/// The watch was attached, and is owned: nobody else takes it off a list or frees it.
+pub(super) struct Unlisted {
+    watch: NonNull<bindings::watch>,
+    release_watch: ReleaseWatch,
+}
+
+impl Unlisted {
+    /// # Safety
+    ///
+    /// The caller has just taken `watch` off its list, and gives its ownership away.
+    pub(super) unsafe fn new(watch: &Watch, release_watch: ReleaseWatch) -> Self {
+        // INVARIANT: A watch gets on a list only once, so nobody else takes it off.
+        Self {
+            watch: NonNull::from(watch).cast(),
+            release_watch,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The watch is not in a tree.
+    pub(super) unsafe fn into_detached(self) -> Detached {
+        // INVARIANT: It is off its list by the invariants, and the caller has seen that it is in no
+        // tree.
+        Detached(self)
+    }
+}
+
+impl Deref for Unlisted {
+    type Target = Watch;
+
+    fn deref(&self) -> &Watch {
+        // SAFETY: By the invariants it was attached and is owned.
+        unsafe { Watch::from_raw(self.watch) }
+    }
+}
+
+/// A watch that has been taken off its list and out of the tree.  Posts under RCU may still see it.
+///
+/// It is freed after a grace period.  Dropping this does not wait for that.
+///
+/// # Invariants
+///
+/// The watch is in no tree.
+pub(super) struct Detached(Unlisted);
+
+impl Detached {
+    /// Posts a removal notification, which names the object `id`, to the queue.
+    pub(super) fn notify(&self, id: u64) {
+        self.0.queue().post(&Removal::new(self.0.info_id(), id));
+    }
+
+    /// Gives the source a last look.  May sleep if the source does.
+    pub(super) fn release(self) {
+        if let Some(release_watch) = self.0.release_watch {
+            // SAFETY: The watch is valid and owned, and the caller holds no locks.
+            unsafe { release_watch(self.0.as_ptr()) };
+        }
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        // SAFETY: The watch is owned and valid.
+        let rcu = unsafe { &raw mut (*self.0.as_ptr()).__bindgen_anon_1.rcu };
+        // SAFETY: By the invariants the watch is in no tree, so the memory of `queue_node` can be
+        // that of `rcu`.  It is owned, so this happens once.
+        unsafe { bindings::call_rcu(rcu, Some(free)) };
+    }
+}
+
+/// Frees a watch after its grace period.
+///
+/// # Safety
+///
+/// For [`Detached::drop`] to give to `call_rcu()`.
+unsafe extern "C" fn free(rcu: *mut bindings::callback_head) {
+    // SAFETY: `drop()` gave the `rcu` of a watch.
+    let watch = unsafe { container_of!(rcu, bindings::watch, __bindgen_anon_1.rcu) };
+    // SAFETY: Nobody sees the watch any more.
+    let (queue, cred) = unsafe { ((*watch).queue, (*watch).cred) };
+    // SAFETY: By the invariants of `Watch` it owns a reference to its queue.
+    drop(unsafe { Arc::<Queue>::from_raw(queue.cast()) });
+    // SAFETY: By the invariants of `Watch` it owns a `Watcher`, whose credentials are not null.
+    let cred = unsafe { ARef::from_raw(NonNull::new_unchecked(cred.cast_mut().cast())) };
+    // INVARIANT: The watch is still counted.
+    drop(Watcher(cred));
+    // SAFETY: All watches are allocated with `kmalloc()`, as the header demands.
+    unsafe { bindings::kfree(watch.cast()) };
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The watches of a queue.
+
+use core::{cmp::Ordering, marker::PhantomData, ptr, ptr::NonNull};
+use kernel::{bindings, container_of, prelude::*};
+
+use super::{
+    list::{LockedList, WatchList},
+    raw::{self, Detached, Key, Pending, Unlisted, Watch, Watcher},
+};
+
+/// The watches of one queue, ordered by [`Key`].
+///
+/// This is not a [`kernel::rbtree::RBTree`], which has nodes of its own: these are in the watches,
+/// in the memory that later is the `rcu` of each.
+///
+/// # Invariants
+///
+/// All nodes are the `queue_node` of an attached watch of the queue, and are ordered by the key of
+/// their watches.  The list of each watch is valid: before a list is freed, all its watches are
+/// removed, which takes them out of here.
+pub(crate) struct Watches {
+    root: bindings::rb_root,
+    is_closed: bool,
+}
+
+// SAFETY: The watches in the tree are not bound to a thread.
+unsafe impl Send for Watches {}
+
+/// A node, or null.
+type Link = *mut bindings::rb_node;
+
+impl Watches {
+    /// Makes an empty tree.
+    pub(crate) const fn new() -> Self {
+        // INVARIANT: There are no nodes.
+        Self {
+            root: bindings::rb_root {
+                rb_node: ptr::null_mut(),
+            },
+            is_closed: false,
+        }
+    }
+
+    /// Refuses all watches from now on.
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// Returns the watch that has a node of the tree.
+    #[inline(always)]
+    fn watch_of(&self, node: NonNull<bindings::rb_node>) -> &Watch {
+        let node = node.as_ptr();
+        // SAFETY: By the invariants the nodes of the tree are those of watches.
+        let watch = unsafe { container_of!(node, bindings::watch, __bindgen_anon_1.queue_node) };
+        // SAFETY: By the invariants the watch was attached.  It is freed only after it has been
+        // taken out of the tree, which is borrowed.
+        unsafe { Watch::from_raw(NonNull::new_unchecked(watch)) }
+    }
+
+    /// Returns the list of a watch in the tree.
+    fn list_of(&self, watch: &Watch) -> &WatchList {
+        // SAFETY: By the invariants the list is valid as long as the watch is in the tree.
+        unsafe { WatchList::from_raw(watch.list()) }
+    }
+
+    /// Finds the node with this key or, as a parent and one of its links, the place for it.
+    #[inline(always)]
+    fn search(&mut self, wanted: Key) -> Result<NonNull<bindings::rb_node>, (Link, *mut Link)> {
+        let mut parent = ptr::null_mut();
+        let mut link = &raw mut self.root.rb_node;
+        loop {
+            // SAFETY: `link` is the root or one of the children of a node in the tree.
+            let Some(node) = NonNull::new(unsafe { *link }) else {
+                return Err((parent, link));
+            };
+            parent = node.as_ptr();
+            // SAFETY: The node is in the tree, so it is valid.
+            let (left, right) =
+                unsafe { (&raw mut (*parent).rb_left, &raw mut (*parent).rb_right) };
+            link = match wanted.cmp(&self.watch_of(node).key()) {
+                Ordering::Equal => return Ok(node),
+                Ordering::Less => left,
+                Ordering::Greater => right,
+            };
+        }
+    }
+
+    /// Finds the place for a watch.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOENT` if the tree has been closed
+    /// - `EBUSY` if there is such a watch
+    pub(super) fn vacancy(&mut self, key: Key) -> Result<Vacancy<'_>> {
+        if self.is_closed {
+            return Err(ENOENT);
+        }
+        match self.search(key) {
+            Ok(_) => Err(EBUSY),
+            // INVARIANT: The tree cannot change as long as it is borrowed.
+            Err((parent, link)) => Ok(Vacancy {
+                tree: self,
+                parent,
+                link,
+            }),
+        }
+    }
+
+    /// Takes the watch with this key out of the tree.
+    pub(super) fn take(&mut self, key: Key) -> Option<OffTree<'_>> {
+        let node = self.search(key).ok()?;
+        Some(self.take_node(node))
+    }
+
+    /// Takes the first watch out of the tree.
+    pub(super) fn take_first(&mut self) -> Option<OffTree<'_>> {
+        // SAFETY: By the invariants this is a tree.
+        let node = NonNull::new(unsafe { bindings::rb_first(&raw const self.root) })?;
+        Some(self.take_node(node))
+    }
+
+    fn take_node(&mut self, node: NonNull<bindings::rb_node>) -> OffTree<'_> {
+        let watch = NonNull::from(self.watch_of(node));
+        // SAFETY: The node is in the tree.
+        unsafe { self.erase(node.as_ptr()) };
+        // SAFETY: The watch is freed by the one that takes it off its list, and not before that has
+        // looked for it in the tree, which is borrowed until then.
+        let watch = unsafe { watch.as_ref() };
+        // INVARIANT: It has just been taken out.  Its list is freed only after all its watches have
+        // been looked for in their trees.
+        OffTree {
+            watch,
+            // SAFETY: As said above, it is valid.
+            list: unsafe { WatchList::from_raw(watch.list()) },
+            _tree: PhantomData,
+        }
+    }
+
+    /// Takes a node out of the tree.
+    ///
+    /// # Safety
+    ///
+    /// The node is in this tree.
+    unsafe fn erase(&mut self, node: *mut bindings::rb_node) {
+        // SAFETY: The caller has a node of this tree.
+        unsafe { bindings::rb_erase(node, &raw mut self.root) };
+        // SAFETY: It is in no tree now.
+        unsafe { raw::clear(node) };
+    }
+
+    /// Finds the first watch with a key above `last`, and its list.
+    pub(super) fn first_after(&self, last: Key) -> Option<(&Watch, &WatchList)> {
+        let mut found = None;
+        let mut next = NonNull::new(self.root.rb_node);
+        while let Some(node) = next {
+            let watch = self.watch_of(node);
+            // SAFETY: The node is in the tree, so it is valid.
+            let children = unsafe { node.as_ref() };
+            next = NonNull::new(if watch.key() > last {
+                found = Some(watch);
+                children.rb_left
+            } else {
+                children.rb_right
+            });
+        }
+        found.map(|watch| (watch, self.list_of(watch)))
+    }
+}
+
+/// The place for a watch in a tree that has none with its key.
+///
+/// # Invariants
+///
+/// `link` is the root or one of the children of `parent`, and is null.
+pub(super) struct Vacancy<'tree> {
+    tree: &'tree mut Watches,
+    parent: Link,
+    link: *mut Link,
+}
+
+impl<'tree> Vacancy<'tree> {
+    /// Attaches a watch: puts it here and on its list.
+    pub(super) fn attach(
+        self,
+        watch: Pending<'_>,
+        watcher: Watcher,
+        list: &LockedList<'_>,
+    ) -> &'tree Watch {
+        let watch = watch.own(watcher, list.as_ptr());
+        // SAFETY: The watch is valid.
+        let node = unsafe { raw::tree_node(watch.0.as_ptr()) };
+        // SAFETY: The node is in no tree, and by the invariants it belongs here.
+        unsafe { bindings::rb_link_node(node, self.parent, self.link) };
+        // INVARIANT: The watch is attached.
+        // SAFETY: The node has just been linked.
+        unsafe { bindings::rb_insert_color(node, &raw mut self.tree.root) };
+        let attached = watch.0;
+        list.add(watch);
+        // SAFETY: It is attached, and stays in the tree as long as that is borrowed.
+        unsafe { Watch::from_raw(attached) }
+    }
+}
+
+/// A watch that has been taken out of its tree.
+///
+/// It is valid as long as the tree is borrowed, and so is its list.
+///
+/// # Invariants
+///
+/// The watch is in no tree, and `list` is the list that it is or was on.
+pub(super) struct OffTree<'tree> {
+    watch: &'tree Watch,
+    list: &'tree WatchList,
+    _tree: PhantomData<&'tree mut Watches>,
+}
+
+impl OffTree<'_> {
+    /// Takes the watch off its list, unless it is off the list already.
+    pub(super) fn unlist(self) -> Option<Detached> {
+        // SAFETY: By the invariants this is its list.
+        let unlisted = unsafe { self.list.lock().take(self.watch) }?;
+        // SAFETY: By the invariants it is in no tree, and it gets into one only once.
+        Some(unsafe { unlisted.into_detached() })
+    }
+}
+
+impl Unlisted {
+    /// Takes the watch out of the tree of its queue, if it is still there.
+    pub(super) fn detach(self) -> Detached {
+        let mut tree = self.queue().watches().lock();
+        // SAFETY: The watch is valid.
+        let node = unsafe { raw::tree_node(self.as_ptr()) };
+        // SAFETY: The node changes only with the tree locked.
+        if unsafe { (*node).__rb_parent_color } != node as c_ulong {
+            // SAFETY: The node is in a tree, and this is the tree of its queue.
+            unsafe { tree.erase(node) };
+        }
+        drop(tree);
+        // SAFETY: The watch is out of the tree, and gets into one only once.
+        unsafe { self.into_detached() }
+    }
+}
