@@ -37,7 +37,8 @@ use crate::{queue::Queue, trace};
 ///
 /// - `ENOENT` if the queue has been closed
 /// - `EBUSY` if the queue watches that object already
-/// - `EAGAIN` if the user has as many watches as `RLIMIT_NOFILE` allows
+/// - `EAGAIN` if the user has as many watches as `RLIMIT_NOFILE`, or `max_watch_queue_watches` of a
+///   user namespace, allows
 ///
 /// In these cases nothing changes, and the watch is still the caller's.
 pub(crate) fn attach(watch: Pending<'_>, list: &WatchList) -> Result {

@@ -134,7 +134,7 @@ impl Watcher {
     ///
     /// # Errors
     ///
-    /// `EAGAIN` if the user has as many as `RLIMIT_NOFILE` allows.
+    /// `EAGAIN` if the user has as many as `RLIMIT_NOFILE` allows, or as a user namespace does.
     pub(super) fn current() -> Result<Self> {
         // SAFETY: These are the current task's, which keeps them at least until this returns.
         let cred = unsafe { Credential::from_ptr(Cause::CurrentTask.as_ptr()) };
@@ -145,6 +145,11 @@ impl Watcher {
             count.fetch_sub(1, Relaxed);
             return Err(EAGAIN);
         }
+        // SAFETY: The credentials are valid.
+        if !unsafe { bindings::watch_queue_charge(cred.as_ptr()) } {
+            count.fetch_sub(1, Relaxed);
+            return Err(EAGAIN);
+        }
         // INVARIANT: It has just been counted.
         Ok(Self(cred.into()))
     }
@@ -152,6 +157,8 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
+        // SAFETY: The credentials are valid, and by the invariants the watch is counted.
+        unsafe { bindings::watch_queue_uncharge(self.0.as_ptr()) };
         nr_watches(&self.0).fetch_sub(1, Relaxed);
     }
 }
