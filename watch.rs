@@ -21,7 +21,7 @@ mod tree;
 
 use self::{
     list::Walk,
-    raw::{Detached, Key, Watcher},
+    raw::{Batch, Detached, Key, Watcher},
 };
 pub(crate) use self::{
     list::WatchList,
@@ -37,7 +37,8 @@ use crate::{queue::Queue, trace};
 ///
 /// - `ENOENT` if the queue has been closed
 /// - `EBUSY` if the queue watches that object already
-/// - `EAGAIN` if the user has as many watches as `RLIMIT_NOFILE` allows
+/// - `EAGAIN` if the user has as many watches as `RLIMIT_NOFILE`, or `max_watch_queue_watches` of a
+///   user namespace, allows
 ///
 /// In these cases nothing changes, and the watch is still the caller's.
 pub(crate) fn attach(watch: Pending<'_>, list: &WatchList) -> Result {
@@ -87,16 +88,44 @@ pub(crate) fn remove(list: &WatchList, queue: &Queue, id: u64) -> bool {
 /// Returns whether there was such a watch.
 pub(crate) fn remove_all(list: &WatchList, id: u64, all: bool) -> bool {
     let mut removed = false;
-    // A function, so that the list is unlocked when it returns.
-    let take = || list.lock().take_first(|watch| all || watch.id() == id);
-    while let Some(watch) = take() {
-        // The watch is off the list by now, so the queue cannot take it when it is closed.
-        let watch = watch.detach();
+    let mut retire = |watch: Detached| {
         watch.notify(id);
         watch.release();
         removed = true;
+    };
+    if all {
+        // A function, so that the list is unlocked when it returns.
+        let take = || list.lock().take_first();
+        while let Some(watch) = take() {
+            // The watch is off the list by now, so the queue cannot take it when it is closed.
+            retire(watch.detach());
+        }
+    } else {
+        let mut watches = take_all(list, id);
+        while let Some(watch) = watches.pop() {
+            retire(watch);
+        }
     }
     removed
+}
+
+/// Detaches the watches on the object `id` from a list that has others, too.
+///
+/// The list is walked once, as posts do, and locked for one watch at a time.
+fn take_all(list: &WatchList, id: u64) -> Batch {
+    let mut batch = Batch::new();
+    let mut next = list.walk();
+    while let Some(at) = next {
+        if at.watch().id() == id {
+            // SAFETY: The watch is or was on this list.
+            let taken = unsafe { list.lock().take(at.watch()) };
+            if let Some(watch) = taken {
+                batch.push(watch.detach());
+            }
+        }
+        next = at.next();
+    }
+    batch
 }
 
 /// Takes back a watch on an object that turned out to be going away.  There is no removal

@@ -5,40 +5,26 @@
  * what bindgen does not see.
  */
 
-#include <linux/array_size.h>
 #include <linux/cred.h>
 #include <linux/export.h>
 #include <linux/fsnotify_backend.h>
 #include <linux/init.h>
-#include <linux/log2.h>
 #include <linux/nsproxy.h>
-#include <linux/random.h>
 #include <linux/sched.h>
 #include <linux/security.h>
+#include <linux/slab.h>
 #include <linux/usb.h>
 #include <linux/watch_sources.h>
 #include <net/net_namespace.h>
 
 #include "../../../drivers/base/base.h"
-#include "../../../fs/mount.h"
 
 /* Of what is in Rust, where there is no EXPORT_SYMBOL() yet */
 #define RUST_EXPORT_GPL EXPORT_SYMBOL_GPL
 
-u64 watch_source_seed __ro_after_init;
-
-static int __init watch_source_init(void)
-{
-	watch_source_seed = get_random_u64();
-	return 0;
-}
-
-core_initcall(watch_source_init);
-
 void watch_source_get(struct watch_source *source)
 {
 	static_branch_deferred_inc(source->key);
-	atomic_inc(&source->nr_watches);
 }
 
 /*
@@ -47,7 +33,6 @@ void watch_source_get(struct watch_source *source)
  */
 void watch_source_put(struct watch_source *source)
 {
-	atomic_dec(&source->nr_watches);
 	static_branch_slow_dec_deferred(source->key);
 }
 
@@ -56,20 +41,37 @@ static void release_watch(struct watch *watch)
 	watch_source_put(watch->private);
 }
 
-#define DEFINE_WATCH_SOURCE(_name, _key, _shown, _bits)			\
-	static struct watch_list _name##_lists[1 << (_bits)] = {	\
-		[0 ... ARRAY_SIZE(_name##_lists) - 1] = {		\
-			.watchers = HLIST_HEAD_INIT,			\
-			.release_watch = release_watch,			\
-			.source = _shown,				\
-			.lock = __SPIN_LOCK_UNLOCKED(watch_source.lock), \
-		},							\
-	};								\
+#define DEFINE_WATCH_SOURCE(_name, _key, _shown, _release)		\
 	struct watch_source _name = {					\
 		.key = &(_key),						\
-		.bits = const_ilog2(ARRAY_SIZE(_name##_lists)),		\
-		.lists = _name##_lists,					\
+		.name = _shown,						\
+		.release_watch = _release,				\
 	}
+
+/*
+ * The watches on an object, as one is about to be added.  The object has a
+ * pointer to them, which is set once, and %NULL before.
+ */
+struct watch_object *watch_object_get(struct watch_object **slot,
+				      struct watch_source *source, u64 id)
+{
+	struct watch_object *object, *other;
+
+	/* Pairs with cmpxchg(): the list has been initialised. */
+	object = smp_load_acquire(slot);
+	if (object)
+		return object;
+	object = kzalloc_obj(*object, GFP_KERNEL_ACCOUNT);
+	if (!object)
+		return NULL;
+	__init_watch_list(&object->list, source->release_watch, source->name);
+	object->id = id;
+	other = cmpxchg(slot, NULL, object);
+	if (!other)
+		return object;
+	kfree(object);
+	return other;
+}
 
 /*
  * The hooks of fanotify are called here as well, so that a policy that knows
@@ -90,15 +92,17 @@ int watch_source_ask_security(u32 type, struct file *file)
 }
 
 #ifdef CONFIG_WATCH_MOUNT
-/* bindgen does not know of the extension that puts ns_id where it is. */
-u64 watch_mount_ns_id(const struct mnt_namespace *ns)
+static void release_mount_watch(struct watch *watch)
 {
-	return ns->ns.ns_id;
+	watch_mount_ns_put(watch->private);
+	watch_source_put(&watch_mount_source);
 }
 
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_mount_key, HZ);
-DEFINE_WATCH_SOURCE(watch_mount_source, watch_mount_key, "mount", 8);
-DEFINE_WATCH_SOURCE(watch_mount_ns_source, watch_mount_key, "mount_ns", 8);
+DEFINE_WATCH_SOURCE(watch_mount_source, watch_mount_key, "mount",
+		    release_mount_watch);
+DEFINE_WATCH_SOURCE(watch_mount_ns_source, watch_mount_key, "mount_ns",
+		    release_mount_watch);
 #endif
 
 #ifdef CONFIG_WATCH_SUPERBLOCK
@@ -109,9 +113,8 @@ bool watch_superblock_can_be_mounted(const struct super_block *sb)
 }
 
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_superblock_key, HZ);
-DEFINE_WATCH_SOURCE(watch_superblock_source, watch_superblock_key, "superblock", 6);
-/* The ids of superblocks in notifications, by their addresses */
-DEFINE_XARRAY(watch_superblock_ids);
+DEFINE_WATCH_SOURCE(watch_superblock_source, watch_superblock_key, "superblock",
+		    release_watch);
 
 /* For file systems that are modules */
 RUST_EXPORT_GPL(watch_superblock_key);
@@ -129,7 +132,9 @@ const struct cred *watch_kernel_cred(void)
 }
 
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_block_key, HZ);
-DEFINE_WATCH_SOURCE(watch_block_source, watch_block_key, "block", 6);
+DEFINE_WATCH_SOURCE(watch_block_source, watch_block_key, "block", release_watch);
+/* Of all devices, which is an object of its own */
+struct watch_object *watch_block_all;
 #endif
 
 #ifdef CONFIG_WATCH_DEVICE
@@ -144,7 +149,10 @@ bool watch_is_in_init_net(void)
 }
 
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_device_key, HZ);
-DEFINE_WATCH_SOURCE(watch_device_source, watch_device_key, "device", 0);
+DEFINE_WATCH_SOURCE(watch_device_source, watch_device_key, "device",
+		    release_watch);
+/* Of all devices, which is the only object */
+struct watch_object *watch_device_all;
 #endif
 
 #ifdef CONFIG_WATCH_DEVICE_USB

@@ -11,11 +11,13 @@
 #ifndef _LINUX_WATCH_SOURCES_H
 #define _LINUX_WATCH_SOURCES_H
 
+#include <linux/bits.h>
 #include <linux/blk_types.h>
+#include <linux/fs/super_types.h>
 #include <linux/jump_label_ratelimit.h>
 #include <linux/kobject.h>
+#include <linux/slab.h>
 #include <linux/watch_queue.h>
-#include <linux/xarray.h>
 
 struct block_device;
 struct cred;
@@ -29,53 +31,64 @@ struct request;
 struct super_block;
 struct usb_device;
 
+#ifdef CONFIG_WATCH_SOURCES
 /**
- * struct watch_source - The watches on the objects of one kind.
+ * struct watch_source - A kind of objects that can be watched.
  * @key: Counts the watches, for the hooks to branch on.  Sources can share it.
- * @nr_watches: Counts those of this source.
- * @bits: How many lists there are: 1 << @bits.
- * @lists: The watches.  Those on one object are on the same list, which also
- *	has those on other objects; each watch has its &watch.id.
+ * @name: What it is called, for people to read.
+ * @release_watch: As &watch_list.release_watch; it puts the source.
  */
 struct watch_source {
 	struct static_key_false_deferred *key;
-	atomic_t nr_watches;
-	unsigned int bits;
-	struct watch_list *lists;
+	const char *name;
+	void (*release_watch)(struct watch *watch);
 };
 
-/* So that it cannot be known which objects share a list */
-extern u64 watch_source_seed;
+/**
+ * struct watch_object - The watches on one object, which points to this.
+ * @list: The watches.
+ * @id: What the object is called in their notifications.
+ *
+ * Allocated when the object is watched for the first time, and freed with it:
+ * with kfree(), when its watches have been removed and nobody can post to it or
+ * add another one.
+ */
+struct watch_object {
+	struct watch_list list;
+	u64 id;
+};
 
 void watch_source_get(struct watch_source *source);
 void watch_source_put(struct watch_source *source);
 int watch_source_ask_security(u32 type, struct file *file);
-
-/*
- * Comes after an object was marked as going away: without jump labels it is a
- * load that asks whether it is watched.
- */
-static inline void watch_before_gone(void)
-{
-	if (!IS_ENABLED(CONFIG_JUMP_LABEL))
-		smp_mb();	/* Pairs with that of Source::attach_if() */
-}
+struct watch_object *watch_object_get(struct watch_object **object,
+				      struct watch_source *source, u64 id);
+void __watch_object_gone(struct watch_object *object);
+#endif
 
 #ifdef CONFIG_WATCH_MOUNT
 extern struct static_key_false_deferred watch_mount_key;
 extern struct watch_source watch_mount_source;
 extern struct watch_source watch_mount_ns_source;
 
+/* The subtypes that are about the place where a mount was */
+#define WATCH_MOUNT_LEFT	(BIT(NOTIFY_MOUNT_MOVED_FROM) |		\
+				 BIT(NOTIFY_MOUNT_EXPIRED) |		\
+				 BIT(NOTIFY_MOUNT_DETACHED))
+
 void __watch_mount(struct mount *mnt, enum mount_notification_subtype subtype);
-void __watch_mount_detach(struct list_head *mounts);
-void __watch_mount_ns_gone(struct mnt_namespace *ns);
+void __watch_mount_left(struct mount *mnt, unsigned int subtypes);
+void __watch_mount_came(struct mount *mnt, unsigned int subtypes);
+
+/* In fs/namespace.c */
+void watch_mount_ns_get(struct mnt_namespace *ns);
+void watch_mount_ns_put(struct mnt_namespace *ns);
 u64 watch_mount_ns_id(const struct mnt_namespace *ns);
 void watch_mount_attributes(struct mount *mnt, u32 *attr, u32 *propagation);
 
 /*
- * Something happened, or is about to happen, to a mount.  The caller holds
- * namespace_sem or mount_lock, as the watchers of trees that the mount is in
- * are found by walking up.
+ * Something happened to a mount, or is about to if it leaves its place.  The
+ * caller holds namespace_sem for writing; namespace_unlock() posts.
  */
 static inline void watch_mount(struct mount *mnt,
 			       enum mount_notification_subtype subtype)
@@ -83,36 +96,9 @@ static inline void watch_mount(struct mount *mnt,
 	if (static_branch_unlikely(&watch_mount_key.key))
 		__watch_mount(mnt, subtype);
 }
-
-/*
- * Mounts, linked by mnt_list and marked with MNT_UMOUNT, are about to be taken
- * out of their trees.  The caller holds mount_lock for writing.
- */
-static inline void watch_mount_detach(struct list_head *mounts)
-{
-	watch_before_gone();
-	if (static_branch_unlikely(&watch_mount_key.key))
-		__watch_mount_detach(mounts);
-}
-
-/* A mount namespace is going away, and its mounts are gone. */
-static inline void watch_mount_ns_gone(struct mnt_namespace *ns)
-{
-	watch_before_gone();
-	if (static_branch_unlikely(&watch_mount_key.key))
-		__watch_mount_ns_gone(ns);
-}
 #else
 static inline void watch_mount(struct mount *mnt,
 			       enum mount_notification_subtype subtype)
-{
-}
-
-static inline void watch_mount_detach(struct list_head *mounts)
-{
-}
-
-static inline void watch_mount_ns_gone(struct mnt_namespace *ns)
 {
 }
 #endif
@@ -120,13 +106,11 @@ static inline void watch_mount_ns_gone(struct mnt_namespace *ns)
 #ifdef CONFIG_WATCH_SUPERBLOCK
 extern struct static_key_false_deferred watch_superblock_key;
 extern struct watch_source watch_superblock_source;
-extern struct xarray watch_superblock_ids;
 
 void __watch_superblock_error(const struct fserror_event *event);
 void __watch_superblock_set_readonly(struct super_block *sb, bool readonly);
 void __watch_superblock_quota(struct super_block *sb, const struct kqid *qid,
 			      int warning);
-void __watch_superblock_gone(struct super_block *sb);
 bool watch_superblock_can_be_mounted(const struct super_block *sb);
 
 /* An error has been reported. */
@@ -152,14 +136,16 @@ static inline void watch_superblock_quota(struct super_block *sb,
 		__watch_superblock_quota(sb, qid, warning);
 }
 
-/*
- * The file system is being shut down.  Nobody has a file of it any more.  It
- * may have been watched some time ago: then its id has to go, too.
- */
+/* The file system is being shut down.  No file of it is open any more. */
 static inline void watch_superblock_gone(struct super_block *sb)
 {
-	if (!xa_empty(&watch_superblock_ids))
-		__watch_superblock_gone(sb);
+	if (sb->s_watch_object)
+		__watch_object_gone(sb->s_watch_object);
+}
+
+static inline void watch_superblock_free(struct super_block *sb)
+{
+	kfree(sb->s_watch_object);
 }
 #else
 static inline void watch_superblock_error(const struct fserror_event *event)
@@ -179,14 +165,18 @@ static inline void watch_superblock_quota(struct super_block *sb,
 static inline void watch_superblock_gone(struct super_block *sb)
 {
 }
+
+static inline void watch_superblock_free(struct super_block *sb)
+{
+}
 #endif
 
 #ifdef CONFIG_WATCH_BLOCK
 extern struct static_key_false_deferred watch_block_key;
 extern struct watch_source watch_block_source;
+extern struct watch_object *watch_block_all;
 
 void __watch_block_error(struct request *req, u8 status, unsigned int bytes);
-void __watch_block_gone(struct block_device *bdev);
 const struct cred *watch_kernel_cred(void);
 
 /*
@@ -203,9 +193,14 @@ static inline void watch_block_error(struct request *req, blk_status_t status,
 /* A block device can no longer be opened. */
 static inline void watch_block_gone(struct block_device *bdev)
 {
-	watch_before_gone();
-	if (static_branch_unlikely(&watch_block_key.key))
-		__watch_block_gone(bdev);
+	smp_mb();	/* Pairs with that of attach() in sources/source.rs */
+	if (READ_ONCE(bdev->bd_watch_object))
+		__watch_object_gone(bdev->bd_watch_object);
+}
+
+static inline void watch_block_free(struct block_device *bdev)
+{
+	kfree(bdev->bd_watch_object);
 }
 #elif defined(CONFIG_BLOCK)
 static inline void watch_block_error(struct request *req, blk_status_t status,
@@ -216,11 +211,16 @@ static inline void watch_block_error(struct request *req, blk_status_t status,
 static inline void watch_block_gone(struct block_device *bdev)
 {
 }
+
+static inline void watch_block_free(struct block_device *bdev)
+{
+}
 #endif
 
 #ifdef CONFIG_WATCH_DEVICE
 extern struct static_key_false_deferred watch_device_key;
 extern struct watch_source watch_device_source;
+extern struct watch_object *watch_device_all;
 
 void __watch_uevent(struct kobject *kobj, enum kobject_action action);
 void __watch_usb(struct usb_device *udev, bool connected);

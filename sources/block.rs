@@ -2,7 +2,7 @@
 
 //! Requests to block devices that fail.
 //!
-//! A block device is found by its number.  Before a number is used again its watches are removed.
+//! A watch is on a block device, not on its number: it is removed before that is used again.
 
 use kernel::{
     bindings,
@@ -17,7 +17,7 @@ use kernel::{
 };
 
 use super::{
-    source::{assert_layout, major_minor, Object, Source},
+    source::{assert_layout, major_minor, Object, Slot, Source},
     Request,
 };
 
@@ -50,12 +50,14 @@ assert_layout!(
     watch diskseq sector len dev_major dev_minor partition op error
 );
 
-/// The id of all devices: no device has this number.
-const ALL: u64 = 0;
-
 fn source() -> Source {
     // SAFETY: This is one of those in `glue/sources.c`.
     unsafe { Source::from_raw(&raw mut bindings::watch_block_source) }
+}
+
+fn all_devices() -> Slot<'static> {
+    // SAFETY: It is static, as the object that is all devices is.
+    unsafe { Slot::from_raw(&raw mut bindings::watch_block_all) }
 }
 
 /// An object of this source.
@@ -86,11 +88,25 @@ impl Object for Watched {
         }
     }
 
-    fn id(&self) -> Option<u64> {
-        Some(match self {
-            Self::All => ALL,
-            Self::One(device) => device.id(),
-        })
+    type Private = Source;
+
+    fn private(&self) -> Source {
+        source()
+    }
+
+    fn slot(&self) -> Slot<'_> {
+        match self {
+            Self::All => all_devices(),
+            Self::One(device) => device.slot(),
+        }
+    }
+
+    /// The number of the device, or that of all, which no device has.
+    fn id(&self) -> u64 {
+        match self {
+            Self::All => 0,
+            Self::One(device) => device.number().into(),
+        }
     }
 
     /// All devices are for the administrator, one for all that have it open for reading.
@@ -145,9 +161,19 @@ impl Device {
         unsafe { (*self.file.as_ptr()).f_mode }
     }
 
-    fn id(&self) -> u64 {
+    fn device(&self) -> *mut bindings::block_device {
         // SAFETY: The file is a block device, by the invariants.
-        unsafe { id_of(bindings::file_bdev(self.file.as_ptr())) }
+        unsafe { bindings::file_bdev(self.file.as_ptr()) }
+    }
+
+    fn slot(&self) -> Slot<'_> {
+        // SAFETY: The device is valid as long as the file is open.
+        unsafe { slot_of(self.device()) }
+    }
+
+    fn number(&self) -> bindings::dev_t {
+        // SAFETY: As above; the number does not change.
+        unsafe { (*self.device()).bd_dev }
     }
 
     fn can_be_opened(&self) -> bool {
@@ -161,10 +187,12 @@ impl Device {
 
 /// # Safety
 ///
-/// `bdev` is valid.
-unsafe fn id_of(bdev: *mut bindings::block_device) -> u64 {
-    // SAFETY: The caller has a valid device, whose number does not change.
-    u64::from(unsafe { (*bdev).bd_dev })
+/// `bdev` is valid for `'a`.
+unsafe fn slot_of<'a>(bdev: *mut bindings::block_device) -> Slot<'a> {
+    // SAFETY: The caller has a valid device.
+    let slot = unsafe { &raw mut (*bdev).bd_watch_object };
+    // SAFETY: `bdev_free_inode()` frees what it points to.
+    unsafe { Slot::from_raw(slot) }
 }
 
 /// Posts that a request failed.
@@ -188,9 +216,9 @@ pub(crate) unsafe extern "C" fn __watch_block_error(
     let part = unsafe { (*request.bio).bi_bdev };
     // SAFETY: Any number will do.
     let error = unsafe { bindings::blk_status_to_errno(status) }.unsigned_abs();
+    let whole = disk.part0;
     // SAFETY: A disk has the device that is all of it.
-    let (whole, part_id) = unsafe { (id_of(disk.part0), id_of(part)) };
-    let (dev_major, dev_minor) = major_minor(whole as u32);
+    let (dev_major, dev_minor) = major_minor(unsafe { (*whole).bd_dev });
     let mut message = Failure {
         watch: Header::new(subtype(error)),
         diskseq: disk.diskseq,
@@ -206,10 +234,17 @@ pub(crate) unsafe extern "C" fn __watch_block_error(
 
     // The current task is whichever the interrupt came to, and not the one that made the request.
     let cause = Cause::Credential(kernel_credentials());
-    source().post(&mut message, cause, ALL);
-    source().post(&mut message, cause, whole);
-    if part_id != whole {
-        source().post(&mut message, cause, part_id);
+    let mut post = |slot: Slot<'_>| {
+        if let Some(watches) = slot.watches() {
+            watches.post(&mut message, cause);
+        }
+    };
+    post(all_devices());
+    // SAFETY: The request keeps the disk.
+    post(unsafe { slot_of(whole) });
+    if part != whole {
+        // SAFETY: The bio keeps the device.
+        post(unsafe { slot_of(part) });
     }
 }
 
@@ -263,17 +298,4 @@ unsafe fn partition_number(bdev: *mut bindings::block_device) -> u32 {
     // SAFETY: The caller has a valid device, whose flags are accessed atomically.
     let flags = unsafe { Atomic::from_ptr(&raw mut (*bdev).__bd_flags.counter) };
     flags.load(Relaxed).cast_unsigned() & bindings::BD_PARTNO
-}
-
-/// Removes the watches on a device that can no longer be opened.
-///
-/// Context: Any but NMI.
-///
-/// # Safety
-///
-/// `bdev` is valid.
-#[export]
-pub(crate) unsafe extern "C" fn __watch_block_gone(bdev: *mut bindings::block_device) {
-    // SAFETY: The caller has a valid device.
-    source().remove(unsafe { id_of(bdev) });
 }

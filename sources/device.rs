@@ -13,7 +13,7 @@ use kernel::{
 };
 
 use super::{
-    source::{assert_layout, major_minor, Object, Source},
+    source::{assert_layout, major_minor, Object, Slot, Source},
     Request,
 };
 
@@ -70,9 +70,6 @@ assert_layout!(
     watch bus port device vendor product name
 );
 
-/// The id of the only object, which is all devices.
-const ALL: u64 = 0;
-
 fn source() -> Source {
     // SAFETY: This is one of those in `glue/sources.c`.
     unsafe { Source::from_raw(&raw mut bindings::watch_device_source) }
@@ -80,6 +77,11 @@ fn source() -> Source {
 
 /// All devices.
 pub(super) struct AllDevices;
+
+fn slot() -> Slot<'static> {
+    // SAFETY: It is static, as the object is.
+    unsafe { Slot::from_raw(&raw mut bindings::watch_device_all) }
+}
 
 impl Object for AllDevices {
     fn find(request: &Request) -> Result<Self> {
@@ -99,8 +101,19 @@ impl Object for AllDevices {
         None
     }
 
-    fn id(&self) -> Option<u64> {
-        Some(ALL)
+    type Private = Source;
+
+    fn private(&self) -> Source {
+        source()
+    }
+
+    fn slot(&self) -> Slot<'_> {
+        slot()
+    }
+
+    /// There is but one object.
+    fn id(&self) -> u64 {
+        0
     }
 
     /// Any task in the first network namespace may watch.
@@ -147,7 +160,9 @@ fn header<M: Notification<Subtype = u8>>(subtype: u32, is_whole: bool) -> Header
 }
 
 fn post(mut message: impl Notification) {
-    source().post(&mut message, Cause::CurrentTask, ALL);
+    if let Some(watches) = slot().watches() {
+        watches.post(&mut message, Cause::CurrentTask);
+    }
 }
 
 /// Posts what a uevent says, if it is about a device.

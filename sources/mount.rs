@@ -3,27 +3,29 @@
 //! Changes of mounts.
 //!
 //! Two kinds of objects can be watched: a mount namespace, and a mount with all that is below it.
-//! For the latter, a post walks up from the mount to which something happened.  So a mount that is
-//! taken out of its tree or moved away is reported before that is done.
+//! For the latter, a post walks up from the mount to which something happened: from where it is or,
+//! if it has left its place, from where it was.
+//!
+//! Where something happens to a mount, in `fs/namespace.c`, it is only put on a list.
+//! `namespace_unlock()` posts, when trees still stay as they are, but `mount_lock` has been dropped
+//! and `namespace_sem` is held shared.
 
-use core::{iter, marker::PhantomData, mem::offset_of};
+use core::{iter, marker::PhantomData, mem::offset_of, ptr::NonNull};
 use kernel::{
     bindings, container_of,
     error::from_err_ptr,
     fs::LocalFile,
-    interop::list::clist_create,
     prelude::*,
     sync::{
         aref::ARef,
         atomic::{Atomic, Relaxed},
         rcu,
     },
-    types::Opaque,
     watch_queue::{Cause, Header, Notification},
 };
 
 use super::{
-    source::{assert_layout, Object, Source},
+    source::{assert_layout, Object, Private, Slot, Source},
     Request,
 };
 
@@ -31,8 +33,7 @@ pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_MOUNT_
 
 /// The number of mounts for whose watchers a post looks: the mount itself, and those above it.
 ///
-/// Mounts can be stacked as high as there may be mounts in a namespace, and for each mount of a
-/// tree the walk is made with `mount_lock` held.
+/// Mounts can be stacked as high as there may be mounts in a namespace.
 const MAX_DEPTH: usize = 128;
 
 /// Something happened to a mount: `struct mount_notification`.
@@ -72,14 +73,16 @@ fn subtrees() -> Source {
 /// An object of this source.
 pub(super) struct Watched {
     file: ARef<LocalFile>,
-    source: Source,
-    id: u64,
+    namespace: Namespace,
+    /// It is the mount of the file, and not the namespace.
+    is_subtree: bool,
     /// The object was found by the mount of the file, which can be taken away meanwhile.
     by_mount: bool,
-    may_watch: bool,
 }
 
 impl Object for Watched {
+    type Private = Namespace;
+
     fn find(request: &Request) -> Result<Self> {
         let file = request.file()?;
         let is_subtree = match request.flags {
@@ -87,54 +90,63 @@ impl Object for Watched {
             bindings::WATCH_MOUNT_SUBTREE => true,
             _ => return Err(EINVAL),
         };
-        let rcu = rcu::read_lock();
-        let mount = Mount::of(&file);
         // SAFETY: The file is open, so it has a dentry.
         let dentry = unsafe { (*file.as_ptr()).__bindgen_anon_1.f_path.dentry };
         // SAFETY: The dentry is valid.  If it is that of a namespace, it has a reference to that.
         let named = unsafe { bindings::mnt_ns_from_dentry(dentry) };
         let by_mount = is_subtree || named.is_null();
         let namespace = if by_mount {
-            mount.namespace_rcu(&rcu).ok_or(EINVAL)?
+            Mount::of(&file)
+                .namespace_rcu(&rcu::read_lock())
+                .ok_or(EINVAL)?
         } else {
-            named
+            // SAFETY: The dentry has a reference to it, and only namespaces with names have one.
+            unsafe { Namespace::get(named) }
         };
-        let (source, id) = if is_subtree {
-            (subtrees(), mount.id())
-        } else {
-            // SAFETY: The dentry has a reference to the namespace, or this is under RCU.
-            (namespaces(), unsafe {
-                bindings::watch_mount_ns_id(namespace)
-            })
-        };
-        // SAFETY: As above; the namespace has a reference to its user namespace.
-        let may_watch =
-            unsafe { bindings::ns_capable((*namespace).user_ns, bindings::CAP_SYS_ADMIN as c_int) };
-        drop(rcu);
         Ok(Self {
             file,
-            source,
-            id,
+            namespace,
+            is_subtree,
             by_mount,
-            may_watch,
         })
     }
 
     fn source(&self) -> Source {
-        self.source
+        if self.is_subtree {
+            subtrees()
+        } else {
+            namespaces()
+        }
+    }
+
+    fn private(&self) -> Namespace {
+        // SAFETY: The namespace is valid, and has a name.
+        unsafe { Namespace::get(self.namespace.as_ptr()) }
     }
 
     fn file(&self) -> Option<&LocalFile> {
         Some(&self.file)
     }
 
-    fn id(&self) -> Option<u64> {
-        Some(self.id)
+    fn slot(&self) -> Slot<'_> {
+        if self.is_subtree {
+            Mount::of(&self.file).slot()
+        } else {
+            self.namespace.slot()
+        }
+    }
+
+    fn id(&self) -> u64 {
+        if self.is_subtree {
+            Mount::of(&self.file).id()
+        } else {
+            self.namespace.id()
+        }
     }
 
     /// The administrator of the user namespace to which the mount namespace belongs may watch.
     fn permit(&self) -> Result {
-        if self.may_watch {
+        if self.namespace.may_administer() {
             Ok(())
         } else {
             Err(EPERM)
@@ -148,6 +160,73 @@ impl Object for Watched {
             Ok(())
         }
     }
+}
+
+/// A mount namespace of which something is watched, or about to be.  It may have ended, and is
+/// still there.
+///
+/// # Invariants
+///
+/// It is valid, and has a name.  This owns a reference, which `watch_mount_ns_get()` took.
+pub(super) struct Namespace(NonNull<bindings::mnt_namespace>);
+
+impl Namespace {
+    /// # Safety
+    ///
+    /// `namespace` has a name, and is valid until this returns.
+    unsafe fn get(namespace: *mut bindings::mnt_namespace) -> Self {
+        // SAFETY: The caller has a valid namespace.
+        unsafe { bindings::watch_mount_ns_get(namespace) };
+        // INVARIANT: That took a reference.
+        // SAFETY: A namespace is not at address 0.
+        Self(unsafe { NonNull::new_unchecked(namespace) })
+    }
+
+    fn id(&self) -> u64 {
+        // SAFETY: By the invariants it is valid.
+        unsafe { bindings::watch_mount_ns_id(self.0.as_ptr()) }
+    }
+
+    /// Returns whether the current task is the administrator of the namespace.
+    fn may_administer(&self) -> bool {
+        // SAFETY: By the invariants it is valid; it has a reference to its user namespace.
+        let user_ns = unsafe { (*self.0.as_ptr()).user_ns };
+        // SAFETY: As above.
+        unsafe { bindings::ns_capable(user_ns, bindings::CAP_SYS_ADMIN as c_int) }
+    }
+
+    fn slot(&self) -> Slot<'_> {
+        // SAFETY: By the invariants it is valid.
+        unsafe { slot_of(self.0.as_ptr()) }
+    }
+
+    fn as_ptr(&self) -> *mut bindings::mnt_namespace {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // SAFETY: By the invariants there is a reference.
+        unsafe { bindings::watch_mount_ns_put(self.0.as_ptr()) };
+    }
+}
+
+/// `release_mount_watch()` in `glue/sources.c` puts the reference.
+impl Private for Namespace {
+    fn as_ptr(&self) -> *mut c_void {
+        self.0.as_ptr().cast()
+    }
+}
+
+/// # Safety
+///
+/// `namespace` is valid for `'a`.
+unsafe fn slot_of<'a>(namespace: *mut bindings::mnt_namespace) -> Slot<'a> {
+    // SAFETY: The caller has a valid namespace.
+    let slot = unsafe { &raw mut (*namespace).watch_object };
+    // SAFETY: `mnt_ns_release()` frees what it points to.
+    unsafe { Slot::from_raw(slot) }
 }
 
 /// A mount.
@@ -175,6 +254,13 @@ impl<'a> Mount<'a> {
         unsafe { (*self.0).mnt_id_unique }
     }
 
+    fn slot(self) -> Slot<'a> {
+        // SAFETY: By the invariants it is valid.
+        let slot = unsafe { &raw mut (*self.0).mnt_watch_object };
+        // SAFETY: `free_vfsmnt()` frees what it points to.
+        unsafe { Slot::from_raw(slot) }
+    }
+
     fn flags(self) -> u32 {
         // SAFETY: By the invariants.
         unsafe { Atomic::from_ptr(&raw mut (*self.0).mnt.mnt_flags) }.load(Relaxed) as u32
@@ -189,14 +275,16 @@ impl<'a> Mount<'a> {
     /// namespaces before they are attached.
     ///
     /// A namespace is readable for a grace period after its last mount has left it.
-    fn namespace_rcu(self, _rcu: &rcu::Guard) -> Option<*mut bindings::mnt_namespace> {
+    fn namespace_rcu(self, _rcu: &rcu::Guard) -> Option<Namespace> {
         // SAFETY: This is under RCU.
-        unsafe { self.namespace() }
+        let namespace = unsafe { self.namespace() }?;
+        // SAFETY: It has a name, and can be read, and referred to, as long as this is under RCU.
+        Some(unsafe { Namespace::get(namespace) })
     }
 
     /// # Safety
     ///
-    /// This is an RCU read-side critical section, or `namespace_sem` or `mount_lock` is held.
+    /// This is an RCU read-side critical section, or `namespace_sem` is held.
     unsafe fn namespace(self) -> Option<*mut bindings::mnt_namespace> {
         // SAFETY: By the invariants.
         let namespace = unsafe { Atomic::from_ptr(&raw mut (*self.0).mnt_ns) }.load(Relaxed);
@@ -220,120 +308,160 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// A mount that stays where it is in its tree.
+/// A mount in its tree as that is or, with `before`, as it was before what is being posted.
 ///
 /// # Invariants
 ///
-/// The mount is valid for `'a`, during which `namespace_sem` or `mount_lock` is held.  The parent
-/// and the namespace of a mount only change with both.
-#[repr(transparent)]
-struct Placed(Opaque<bindings::mount>);
+/// `namespace_sem` has been held for `'a`, since before the mounts were listed to which something
+/// happened.  So all mounts that are in the tree, or were, are valid, and their namespaces are.
+#[derive(Clone, Copy)]
+struct Placed<'a> {
+    mount: Mount<'a>,
+    before: bool,
+}
 
-impl Placed {
-    /// # Safety
-    ///
-    /// `mount` is valid for `'a`, during which `namespace_sem` or `mount_lock` is held.
-    unsafe fn from_raw<'a>(mount: *mut bindings::mount) -> &'a Self {
-        // INVARIANT: The requirements are the invariants.
-        // SAFETY: A `Placed` is a `struct mount`, and the caller has a valid one.
-        unsafe { &*mount.cast() }
+impl Placed<'_> {
+    /// Returns whether the mount is no longer where this is about.
+    fn has_left(self) -> bool {
+        // SAFETY: The mount is valid.  This changes only with `namespace_sem` held for writing, or
+        // after all has been posted.
+        self.before && unsafe { (*self.mount.0).mnt_left.subtypes } != 0
     }
 
-    fn mount(&self) -> Mount<'_> {
-        // INVARIANT: The mount is valid as long as it is borrowed.
-        Mount(self.0.get(), PhantomData)
+    fn parent(self) -> Option<Self> {
+        let mount = self.mount.0;
+        let parent = if self.has_left() {
+            // SAFETY: The mount is valid, and this was set when it left.
+            unsafe { (*mount).mnt_left_parent }
+        } else {
+            // SAFETY: The mount is valid, and its parent does not change.
+            unsafe { (*mount).mnt_parent }
+        };
+        // INVARIANT: The parent is, or was, in the tree.
+        (parent != mount).then_some(Self {
+            mount: Mount(parent, PhantomData),
+            ..self
+        })
     }
 
-    fn parent(&self) -> Option<&Self> {
-        // SAFETY: The mount is valid, and the parent does not change.
-        let parent = unsafe { (*self.0.get()).mnt_parent };
-        // SAFETY: A mount has a reference to its parent, and the locks stay held.
-        (parent != self.0.get()).then(|| unsafe { Self::from_raw(parent) })
+    /// Returns its namespace, if that has a name.
+    fn namespace(self) -> Option<*mut bindings::mnt_namespace> {
+        if self.has_left() {
+            // SAFETY: The mount is valid, and this was set when it left.  Only mounts in namespaces
+            // with names are listed.
+            Some(unsafe { (*self.mount.0).mnt_left_ns })
+        } else {
+            // SAFETY: By the invariants the lock is held.
+            unsafe { self.mount.namespace() }
+        }
     }
 
-    /// Returns the id of its namespace, if that has a name.
-    fn namespace_id(&self) -> Option<u64> {
-        // SAFETY: By the invariants one of the locks is held.
-        let namespace = unsafe { self.mount().namespace() }?;
-        // SAFETY: A namespace goes away after its mounts have left it.
-        Some(unsafe { bindings::watch_mount_ns_id(namespace) })
-    }
-
-    fn event(&self, namespace: u64, subtype: u32) -> Event {
-        let (attr, propagation) = self.mount().attributes();
-        Event {
-            watch: Header::new(subtype as u8),
-            mnt_id: self.mount().id(),
-            parent_id: self.parent().unwrap_or(self).mount().id(),
-            mnt_ns_id: namespace,
-            attr,
-            propagation,
+    fn attributes(self) -> (u32, u32) {
+        let (attr, propagation) = self.mount.attributes();
+        if self.has_left() {
+            // SAFETY: The mount is valid, and this was set when it left.
+            (attr, unsafe { (*self.mount.0).mnt_left_propagation })
+        } else {
+            (attr, propagation)
         }
     }
 
     /// Returns the mount, and those that it is below, the nearest first.
-    fn and_ancestors(&self) -> impl Iterator<Item = &Self> {
+    fn and_ancestors(self) -> impl Iterator<Item = Self> {
         iter::successors(Some(self), |mount| mount.parent()).take(MAX_DEPTH)
     }
 
-    /// Posts to the watchers of the namespace, and of the mounts that this is or is below.
-    fn post(&self, subtype: u32) {
-        let Some(namespace) = self.namespace_id() else {
+    /// Posts to the watchers of the namespace, and of the mounts that this is or is below, those of
+    /// `wanted`, in that order, that are among `subtypes`.
+    fn post(self, subtypes: u32, wanted: [u32; 3]) {
+        let Some(namespace) = self.namespace() else {
             return;
         };
-        let mut event = self.event(namespace, subtype);
-        namespaces().post(&mut event, Cause::CurrentTask, namespace);
-        if subtrees().is_watched() {
-            for mount in self.and_ancestors() {
-                subtrees().post(&mut event, Cause::CurrentTask, mount.mount().id());
+        // SAFETY: By the invariants it is valid.
+        let (mnt_ns_id, slot) =
+            unsafe { (bindings::watch_mount_ns_id(namespace), slot_of(namespace)) };
+        for subtype in wanted {
+            if subtypes & (1 << subtype) == 0 {
+                continue;
+            }
+            let (attr, propagation) = self.attributes();
+            let mut event = Event {
+                watch: Header::new(subtype as u8),
+                mnt_id: self.mount.id(),
+                parent_id: self.parent().unwrap_or(self).mount.id(),
+                mnt_ns_id,
+                attr,
+                propagation,
+            };
+            if let Some(watches) = slot.watches() {
+                watches.post(&mut event, Cause::CurrentTask);
+            }
+            for above in self.and_ancestors() {
+                if let Some(watches) = above.mount.slot().watches() {
+                    watches.post(&mut event, Cause::CurrentTask);
+                }
             }
         }
     }
 }
 
-/// Posts that something happened, or is about to happen, to a mount.
+/// Posts that a mount is in its place, or what has changed there.
 ///
-/// Context: Process context; `namespace_sem` or `mount_lock` is held.
+/// Context: Process context; `namespace_sem` is held.
 ///
 /// # Safety
 ///
-/// `mount` is valid, and `namespace_sem` or `mount_lock` is held.
+/// `mount` is valid, and `namespace_sem` has been held since it was listed.
 #[export]
-pub(crate) unsafe extern "C" fn __watch_mount(mount: *mut bindings::mount, subtype: u32) {
-    // SAFETY: The caller has a valid mount and one of the locks.
-    unsafe { Placed::from_raw(mount) }.post(subtype);
+pub(crate) unsafe extern "C" fn __watch_mount_came(mount: *mut bindings::mount, subtypes: u32) {
+    use bindings::*;
+
+    // INVARIANT: The requirements are the invariants.
+    let placed = Placed {
+        mount: Mount(mount, PhantomData),
+        before: false,
+    };
+    placed.post(
+        subtypes,
+        [
+            mount_notification_subtype_NOTIFY_MOUNT_ATTACHED,
+            mount_notification_subtype_NOTIFY_MOUNT_MOVED_TO,
+            mount_notification_subtype_NOTIFY_MOUNT_SETATTR,
+        ],
+    );
 }
 
-/// Posts that mounts are about to be taken out of their trees, and removes the watches on them.
+/// Posts that a mount has left its place.
 ///
-/// Context: Process context; `mount_lock` is held for writing.
+/// Context: Process context; `namespace_sem` is held.
 ///
 /// # Safety
 ///
-/// `mounts` is a list of valid mounts, linked by `mnt_list`.  `mount_lock` is held for writing.
+/// As for [`__watch_mount_came`].
 #[export]
-pub(crate) unsafe extern "C" fn __watch_mount_detach(mounts: *mut bindings::list_head) {
-    let subtype = bindings::mount_notification_subtype_NOTIFY_MOUNT_DETACHED;
-    // SAFETY: The caller has a list of mounts, which are linked by `mnt_list`, and `mount_lock`.
-    let mounts = unsafe { clist_create!(mounts, Placed, bindings::mount, mnt_list) };
-    for mount in mounts.iter() {
-        mount.post(subtype);
-    }
-    // Only now, as a watcher gets all of this that is below the mount that it watches.
-    for mount in mounts.iter() {
-        subtrees().remove(mount.mount().id());
-    }
-}
+pub(crate) unsafe extern "C" fn __watch_mount_left(mount: *mut bindings::mount, subtypes: u32) {
+    use bindings::*;
 
-/// Removes the watches on a mount namespace, whose mounts are gone.
-///
-/// Context: Process context.
-///
-/// # Safety
-///
-/// `namespace` is valid.
-#[export]
-pub(crate) unsafe extern "C" fn __watch_mount_ns_gone(namespace: *mut bindings::mnt_namespace) {
-    // SAFETY: The caller has a valid namespace.
-    namespaces().remove(unsafe { bindings::watch_mount_ns_id(namespace) });
+    const MOVED: u32 = 1 << mount_notification_subtype_NOTIFY_MOUNT_MOVED_FROM;
+    const DETACHED: u32 = 1 << mount_notification_subtype_NOTIFY_MOUNT_DETACHED;
+
+    // One that was unmounted may have been moved before, out of the way of another one that was.
+    let subtypes = if subtypes & DETACHED != 0 {
+        subtypes & !MOVED
+    } else {
+        subtypes
+    };
+    // INVARIANT: The requirements are the invariants.
+    let placed = Placed {
+        mount: Mount(mount, PhantomData),
+        before: true,
+    };
+    placed.post(
+        subtypes,
+        [
+            mount_notification_subtype_NOTIFY_MOUNT_MOVED_FROM,
+            mount_notification_subtype_NOTIFY_MOUNT_EXPIRED,
+            mount_notification_subtype_NOTIFY_MOUNT_DETACHED,
+        ],
+    );
 }

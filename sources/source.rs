@@ -2,15 +2,15 @@
 
 //! The common part of the sources.
 //!
-//! An object has no watch list of its own, so that none that can be watched is larger for it.
-//! Each [`Source`] has a few lists for all of its objects, which a 64-bit id tells apart.  A post
-//! walks the list that an object shares with others.
+//! An object that can be watched points to its watches, from when it is watched for the first time:
+//! see [`Slot`].  A post to it costs what these cost, and so does removing them, whatever else is
+//! watched.
 //!
 //! C header: [`include/linux/watch_sources.h`](srctree/include/linux/watch_sources.h)
 
 #![allow(dead_code, reason = "no source needs all of it")]
 
-use core::{ptr, ptr::NonNull};
+use core::{marker::PhantomData, mem, ptr, ptr::NonNull};
 use kernel::{
     bindings,
     cred::Credential,
@@ -19,7 +19,7 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{ordering::Full, Atomic, Relaxed},
+        atomic::{ordering::Full, Acquire, Atomic},
         barrier::smp_mb,
     },
     watch_queue::{Cause, Notification},
@@ -44,16 +44,20 @@ pub(super) trait Object: Sized {
     /// Returns the source, which is that of the object's messages.
     fn source(&self) -> Source;
 
+    /// What a watch on the object keeps.
+    type Private: Private;
+
+    /// Returns what a watch on the object is to keep.
+    fn private(&self) -> Self::Private;
+
     /// Returns the file by which the object was found, for security modules.
     fn file(&self) -> Option<&LocalFile>;
 
-    /// Returns the id of the object, or `None` if it has never been watched.
-    fn id(&self) -> Option<u64>;
+    /// Returns where the object points to its watches.
+    fn slot(&self) -> Slot<'_>;
 
-    /// Returns the id of the object, which is about to be watched.
-    fn id_to_watch(&self) -> Result<u64> {
-        self.id().ok_or(EINVAL)
-    }
+    /// Returns the id of the object, which it keeps if it has never been watched before.
+    fn id(&self) -> u64;
 
     /// Returns successfully if the current task may watch the object.
     ///
@@ -75,16 +79,45 @@ pub(super) fn carry_out<T: Object>(
     action: Action,
 ) -> Result {
     let object = T::find(request)?;
-    let source = object.source();
     match action {
         Action::Add => {
             object.permit()?;
             ask_security(request.source, object.file())?;
-            let id = object.id_to_watch()?;
-            source.attach(queue, request.tag as u8, id, || object.is_there())
+            attach(queue, request.tag as u8, &object)
         }
-        Action::Remove => source.detach(queue, object.id().ok_or(EBADSLT)?),
+        Action::Remove => object.slot().watches().ok_or(EBADSLT)?.remove(queue),
     }
+}
+
+/// Has a queue watch an object that may be going away, on behalf of the current task.
+///
+/// `is_there` of the object has to fail once the object is marked as going away, which it is before
+/// [`__watch_object_gone`] takes its watches.
+///
+/// # Errors
+///
+/// - `EBUSY` if the queue watches the object already
+/// - `EAGAIN` if the user has too many watches
+/// - `ENOMEM`
+/// - that of `is_there`: then there is no removal notification
+fn attach<T: Object>(queue: Borrowed<'_>, tag: u8, object: &T) -> Result {
+    let source = object.source();
+    let watches = object.slot().watches_to_be(source, object.id())?;
+    // The key first, so that nothing is missed once the watch is there.
+    let enabled = source.enable();
+    let private = object.private();
+    watch::add(queue, watches.list(), watches.id(), tag, private.as_ptr())?;
+    // From here on they are for `release_watch` to put.
+    mem::forget((enabled, private));
+    // Either this sees the mark or `__watch_object_gone()` sees the watch.
+    smp_mb(Full);
+    object.is_there().or_else(|gone| {
+        if watch::withdraw(watches.list(), &queue, watches.id()) {
+            Err(gone)
+        } else {
+            Ok(())
+        }
+    })
 }
 
 /// Asks the security modules whether the current task may watch something.
@@ -142,7 +175,7 @@ macro_rules! assert_layout {
 }
 pub(super) use assert_layout;
 
-/// The watches on the objects of one kind.
+/// A kind of objects that can be watched.
 ///
 /// # Invariants
 ///
@@ -159,102 +192,144 @@ impl Source {
         Self(source)
     }
 
-    /// Returns the list that an object shares with others.
-    fn list(self, id: u64) -> &'static WatchList {
-        // SAFETY: By the invariants this is valid, and does not change.
-        let (bits, lists) = unsafe { ((*self.0).bits, (*self.0).lists) };
-        // SAFETY: This does not change once there is userspace.
-        let seed = unsafe { bindings::watch_source_seed };
-        // As `hash_64()`, which is inline.
-        let hash = (id ^ seed).wrapping_mul(bindings::GOLDEN_RATIO_64);
-        // Without bits there is one list.
-        let index = hash.checked_shr(u64::BITS - bits).unwrap_or(0);
-        // SAFETY: There are `1 << bits` lists, which are static and initialised.
-        unsafe { WatchList::from_raw(lists.add(index as usize)) }
+    /// Enables the hooks of the source until what this returns is dropped.
+    fn enable(self) -> Enabled {
+        // SAFETY: By the invariants this is a source.
+        unsafe { bindings::watch_source_get(self.0) };
+        Enabled(self)
     }
+}
 
-    /// Returns whether anything is watched.
-    pub(super) fn is_watched(self) -> bool {
-        // SAFETY: By the invariants this is a counter, which everybody accesses atomically.
-        let nr_watches = unsafe { Atomic::from_ptr(&raw mut (*self.0).nr_watches.counter) };
-        nr_watches.load(Relaxed) != 0
+/// A source whose hooks are enabled.
+struct Enabled(Source);
+
+impl Drop for Enabled {
+    fn drop(&mut self) {
+        // SAFETY: By the invariants this is a source, and `enable()` enabled it.
+        unsafe { bindings::watch_source_put(self.0 .0) };
     }
+}
 
-    /// Has a queue watch an object that may be going away, on behalf of the current task.
+/// What a watch keeps, for the `release_watch` of its source to put.
+pub(super) trait Private {
+    /// Returns it as what it is there.
+    fn as_ptr(&self) -> *mut c_void;
+}
+
+impl Private for Source {
+    fn as_ptr(&self) -> *mut c_void {
+        self.0.cast()
+    }
+}
+
+/// Where an object points to its watches.
+///
+/// # Invariants
+///
+/// The pointer is null at first.  It is set by `watch_object_get()` only, and then valid for `'a`.
+#[derive(Clone, Copy)]
+pub(super) struct Slot<'a>(&'a Atomic<*mut bindings::watch_object>);
+
+impl<'a> Slot<'a> {
+    /// # Safety
     ///
-    /// `is_there` has to fail once the object is marked as going away, which it is before
-    /// [`Source::remove`] takes its watches.
+    /// `slot` belongs to an object that is valid for `'a`, and that frees what `slot` points to when
+    /// it is freed itself.
+    pub(super) unsafe fn from_raw(slot: *mut *mut bindings::watch_object) -> Self {
+        // INVARIANT: The requirement is the invariant.
+        // SAFETY: The caller has a valid pointer, which everybody accesses atomically.
+        Self(unsafe { Atomic::from_ptr(slot) })
+    }
+
+    /// Returns the watches, if the object has ever been watched.
+    #[inline]
+    pub(super) fn watches(self) -> Option<ObjectWatches<'a>> {
+        // INVARIANT: By those of the slot.
+        NonNull::new(self.0.load(Acquire)).map(|object| ObjectWatches(object, PhantomData))
+    }
+
+    /// Returns the watches of an object that is about to be watched, and which gets an id if it has
+    /// none.
     ///
     /// # Errors
     ///
-    /// - `EBUSY` if the queue watches the object already
-    /// - `EAGAIN` if the user has too many watches
-    /// - `ENOMEM`
-    /// - that of `is_there`: then there is no removal notification
-    fn attach(
-        self,
-        queue: Borrowed<'_>,
-        tag: u8,
-        id: u64,
-        is_there: impl FnOnce() -> Result,
-    ) -> Result {
-        let list = self.list(id);
-        // The key first, so that nothing is missed once the watch is there.
-        //
-        // SAFETY: By the invariants this is a source.
-        unsafe { bindings::watch_source_get(self.0) };
-        watch::add(queue, list, id, tag, self.0.cast()).inspect_err(|_| {
-            // SAFETY: As above.  The watch, which would do this in the end, was not attached.
-            unsafe { bindings::watch_source_put(self.0) };
-        })?;
-        // Either this sees the mark or `remove()` sees the watch.
-        smp_mb(Full);
-        is_there().or_else(|gone| {
-            if watch::withdraw(list, &queue, id) {
-                Err(gone)
-            } else {
-                Ok(())
-            }
-        })
+    /// `ENOMEM`.
+    fn watches_to_be(self, source: Source, id: u64) -> Result<ObjectWatches<'a>> {
+        // SAFETY: By the invariants the slot and the source are valid.
+        let object = unsafe { bindings::watch_object_get(self.0.as_ptr(), source.0, id) };
+        // INVARIANT: By those of the slot.
+        NonNull::new(object)
+            .map(|object| ObjectWatches(object, PhantomData))
+            .ok_or(ENOMEM)
+    }
+}
+
+/// The watches on an object: `struct watch_object`.
+///
+/// # Invariants
+///
+/// The pointer is to one that is initialised, and valid for `'a`.
+#[derive(Clone, Copy)]
+pub(super) struct ObjectWatches<'a>(
+    NonNull<bindings::watch_object>,
+    PhantomData<&'a bindings::watch_object>,
+);
+
+impl<'a> ObjectWatches<'a> {
+    /// Returns the id of the object.
+    pub(super) fn id(self) -> u64 {
+        // SAFETY: By the invariants this is valid, and the id does not change.
+        unsafe { (*self.0.as_ptr()).id }
     }
 
-    /// Has a queue no longer watch an object.
+    fn list(self) -> &'a WatchList {
+        // SAFETY: By the invariants this is valid.
+        let list = unsafe { &raw mut (*self.0.as_ptr()).list };
+        // SAFETY: By the invariants it is initialised.
+        unsafe { WatchList::from_raw(list) }
+    }
+
+    /// Has a queue no longer watch the object.
     ///
     /// # Errors
     ///
     /// `EBADSLT` if it does not.
-    fn detach(self, queue: Borrowed<'_>, id: u64) -> Result {
-        if watch::remove(self.list(id), &queue, id) {
+    fn remove(self, queue: Borrowed<'_>) -> Result {
+        if watch::remove(self.list(), &queue, self.id()) {
             Ok(())
         } else {
             Err(EBADSLT)
         }
     }
 
-    /// Posts a message to the queues that watch an object.
+    /// Posts a message to the queues that watch the object.
     ///
     /// Context: Any but NMI.
-    pub(super) fn post<M: Notification>(self, message: &mut M, cause: Cause<'_>, id: u64) {
-        self.post_message(Outgoing::new(message), cause, id);
+    pub(super) fn post<M: Notification>(self, message: &mut M, cause: Cause<'_>) {
+        self.post_message(Outgoing::new(message), cause);
     }
 
     /// One copy of the post for all types of messages.
     #[inline(never)]
-    fn post_message(self, message: Outgoing<'_>, cause: Cause<'_>, id: u64) {
+    fn post_message(self, message: Outgoing<'_>, cause: Cause<'_>) {
         // SAFETY: The credentials are valid as long as `cause` is, or the current task's, which
         // does not change them meanwhile.
         let cause = unsafe { Credential::from_ptr(cause.as_ptr()) };
-        watch::post(self.list(id), message, cause, id);
+        watch::post(self.list(), message, cause, self.id());
     }
+}
 
-    /// Removes all watches from an object that is going away.
-    ///
-    /// Context: Any but NMI.
-    pub(super) fn remove(self, id: u64) {
-        // Pairs with the one in `attach()`.
-        smp_mb(Full);
-        if self.is_watched() {
-            watch::remove_all(self.list(id), id, false);
-        }
-    }
+/// Removes all watches from an object that is going away, and has been marked so: a full barrier
+/// came between that and the look at whether it has any.
+///
+/// Context: That of the source's `release_watch`; otherwise any but NMI.
+///
+/// # Safety
+///
+/// `object` is initialised, and is not freed until this returns.
+#[export]
+pub(crate) unsafe extern "C" fn __watch_object_gone(object: *mut bindings::watch_object) {
+    // SAFETY: The caller has a valid object.
+    let object = ObjectWatches(unsafe { NonNull::new_unchecked(object) }, PhantomData);
+    watch::remove_all(object.list(), object.id(), true);
 }

@@ -2,13 +2,12 @@
 
 //! Errors and other events of mounted file systems.
 //!
-//! A superblock is found by its address, as two can have the same device number.  Addresses are
-//! reused, so it gets an id when it is watched for the first time, and ids are not.
+//! A superblock gets an id when it is watched for the first time, as two can have the same device
+//! number.  Ids are not reused.
 
-use core::{marker::PhantomData, mem::offset_of, ptr};
+use core::{marker::PhantomData, mem::offset_of};
 use kernel::{
     bindings,
-    error::to_result,
     fs::LocalFile,
     prelude::*,
     sync::{
@@ -19,7 +18,7 @@ use kernel::{
 };
 
 use super::{
-    source::{assert_layout, major_minor, Object, Source},
+    source::{assert_layout, major_minor, Object, ObjectWatches, Slot, Source},
     Request,
 };
 
@@ -138,12 +137,24 @@ impl Object for Watched {
         Some(&self.0)
     }
 
-    fn id(&self) -> Option<u64> {
-        self.superblock().id()
+    type Private = Source;
+
+    fn private(&self) -> Source {
+        source()
     }
 
-    fn id_to_watch(&self) -> Result<u64> {
-        self.superblock().id_to_watch()
+    fn slot(&self) -> Slot<'_> {
+        self.superblock().slot()
+    }
+
+    fn id(&self) -> u64 {
+        static NEXT: Atomic<i64> = Atomic::new(1);
+
+        match self.superblock().slot().watches() {
+            Some(watches) => watches.id(),
+            // If another task comes first, nothing gets this.
+            None => NEXT.fetch_add(1, Relaxed).cast_unsigned(),
+        }
     }
 
     /// The administrator of the user namespace to which the file system belongs may watch.
@@ -192,57 +203,16 @@ impl<'a> Superblock<'a> {
         unsafe { (*self.0).s_dev }
     }
 
-    fn index(self) -> usize {
-        self.0.addr()
-    }
-
-    /// Returns its id, if it has ever been watched.
-    fn id(self) -> Option<u64> {
-        // SAFETY: The array is initialised.
-        let entry =
-            unsafe { bindings::xa_load(&raw mut bindings::watch_superblock_ids, self.index()) };
-        from_entry(entry)
-    }
-
-    /// Returns its id, which it gets if it has none.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    fn id_to_watch(self) -> Result<u64> {
-        static NEXT: Atomic<i64> = Atomic::new(1);
-
-        if let Some(id) = self.id() {
-            return Ok(id);
-        }
-        let id = NEXT.fetch_add(1, Relaxed).cast_unsigned();
-        let (ids, none) = (&raw mut bindings::watch_superblock_ids, ptr::null_mut());
-        // SAFETY: The array is initialised.
-        unsafe { bindings::xa_lock(ids) };
-        // SAFETY: The array is locked.  This is process context.
-        let entry = unsafe {
-            bindings::__xa_cmpxchg(ids, self.index(), none, to_entry(id), bindings::GFP_KERNEL)
-        };
-        // SAFETY: `__xa_cmpxchg()` returns with the array locked.
-        unsafe { bindings::xa_unlock(ids) };
-        // SAFETY: The entry is what `__xa_cmpxchg()` returned.
-        to_result(unsafe { bindings::xa_err(entry) })?;
-        // Another task may have come first.
-        Ok(from_entry(entry).unwrap_or(id))
+    fn slot(self) -> Slot<'a> {
+        // SAFETY: By the invariants it is valid.
+        let slot = unsafe { &raw mut (*self.0).s_watch_object };
+        // SAFETY: `destroy_super_work()` frees what it points to.
+        unsafe { Slot::from_raw(slot) }
     }
 }
 
-/// Makes an id an entry of the array, as `xa_mk_value()` does, which is inline.
-fn to_entry(id: u64) -> *mut c_void {
-    ptr::without_provenance_mut((id as usize) << 1 | 1)
-}
-
-fn from_entry(entry: *mut c_void) -> Option<u64> {
-    (!entry.is_null()).then_some((entry.addr() >> 1) as u64)
-}
-
-fn post(mut message: impl Notification, id: u64) {
-    source().post(&mut message, Cause::CurrentTask, id);
+fn post(mut message: impl Notification, watches: ObjectWatches<'_>) {
+    watches.post(&mut message, Cause::CurrentTask);
 }
 
 /// Posts an error.
@@ -258,7 +228,7 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(event: *const bindings:
     let event = unsafe { &*event };
     // SAFETY: The event keeps its superblock from going.
     let sb = unsafe { Superblock::from_raw(event.sb) };
-    let Some(id) = sb.id() else {
+    let Some(watches) = sb.slot().watches() else {
         return;
     };
     // SAFETY: The event has a reference to its inode, if it is about one.
@@ -285,7 +255,7 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(event: *const bindings:
     let (dev_major, dev_minor) = major_minor(sb.device_number());
     let message = ErrorEvent {
         watch: Header::new(subtype as u8),
-        sb_id: id,
+        sb_id: watches.id(),
         dev_major,
         dev_minor,
         error: event.error.unsigned_abs(),
@@ -294,7 +264,7 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(event: *const bindings:
         pos: event.pos.cast_unsigned(),
         len: event.len,
     };
-    post(message, id);
+    post(message, watches);
 }
 
 /// Posts that a file system has become read-only, or writable.
@@ -311,7 +281,7 @@ pub(crate) unsafe extern "C" fn __watch_superblock_set_readonly(
 ) {
     // SAFETY: The caller has a valid superblock.
     let sb = unsafe { Superblock::from_raw(sb) };
-    let Some(id) = sb.id() else {
+    let Some(watches) = sb.slot().watches() else {
         return;
     };
     let subtype = if readonly {
@@ -322,11 +292,11 @@ pub(crate) unsafe extern "C" fn __watch_superblock_set_readonly(
     let (dev_major, dev_minor) = major_minor(sb.device_number());
     let message = Event {
         watch: Header::new(subtype as u8),
-        sb_id: id,
+        sb_id: watches.id(),
         dev_major,
         dev_minor,
     };
-    post(message, id);
+    post(message, watches);
 }
 
 /// Posts that a quota was exceeded.
@@ -344,7 +314,7 @@ pub(crate) unsafe extern "C" fn __watch_superblock_quota(
 ) {
     // SAFETY: The caller has a valid superblock.
     let sb = unsafe { Superblock::from_raw(sb) };
-    let Some(id) = sb.id() else {
+    let Some(watches) = sb.slot().watches() else {
         return;
     };
     let kind = warning.unsigned_abs();
@@ -361,7 +331,7 @@ pub(crate) unsafe extern "C" fn __watch_superblock_quota(
     let (dev_major, dev_minor) = major_minor(sb.device_number());
     let message = QuotaEvent {
         watch: Header::new(subtype as u8),
-        sb_id: id,
+        sb_id: watches.id(),
         dev_major,
         dev_minor,
         error: if is_refused { bindings::EDQUOT } else { 0 },
@@ -370,23 +340,5 @@ pub(crate) unsafe extern "C" fn __watch_superblock_quota(
         // Whichever of the ids it is, it is one number.
         id: quota_id,
     };
-    post(message, id);
-}
-
-/// Removes the watches on a file system that is being shut down.
-///
-/// Context: Process context.
-///
-/// # Safety
-///
-/// `sb` is valid.
-#[export]
-pub(crate) unsafe extern "C" fn __watch_superblock_gone(sb: *mut bindings::super_block) {
-    // SAFETY: The caller has a valid superblock.
-    let index = unsafe { Superblock::from_raw(sb) }.index();
-    // SAFETY: The array is initialised.
-    let entry = unsafe { bindings::xa_erase(&raw mut bindings::watch_superblock_ids, index) };
-    if let Some(id) = from_entry(entry) {
-        source().remove(id);
-    }
+    post(message, watches);
 }

@@ -182,20 +182,13 @@ impl LockedList<'_> {
         unsafe { bindings::hlist_add_head_rcu(node, head) };
     }
 
-    /// Takes the first watch for which `is_wanted` returns true off the list.
-    pub(super) fn take_first(&self, is_wanted: impl Fn(&Watch) -> bool) -> Option<Unlisted> {
-        let mut found = self.list.first();
-        while let Some(watch) = found {
-            // SAFETY: By the invariants of `WatchList` a watch on the list is valid, and it stays
-            // on the list as long as that is locked.
-            let watch = unsafe { Watch::from_raw(watch) };
-            if is_wanted(watch) {
-                // SAFETY: It is a watch of this list.
-                return unsafe { self.take(watch) };
-            }
-            found = next(watch);
-        }
-        None
+    /// Takes the first watch off the list.
+    pub(super) fn take_first(&self) -> Option<Unlisted> {
+        // SAFETY: By the invariants of `WatchList` a watch on the list is valid, and it stays on the
+        // list as long as that is locked.
+        let watch = unsafe { Watch::from_raw(self.list.first()?) };
+        // SAFETY: It is a watch of this list.
+        unsafe { self.take(watch) }
     }
 
     /// Takes a watch off the list, unless it is off the list already.

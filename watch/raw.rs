@@ -134,7 +134,7 @@ impl Watcher {
     ///
     /// # Errors
     ///
-    /// `EAGAIN` if the user has as many as `RLIMIT_NOFILE` allows.
+    /// `EAGAIN` if the user has as many as `RLIMIT_NOFILE` allows, or as a user namespace does.
     pub(super) fn current() -> Result<Self> {
         // SAFETY: These are the current task's, which keeps them at least until this returns.
         let cred = unsafe { Credential::from_ptr(Cause::CurrentTask.as_ptr()) };
@@ -145,6 +145,11 @@ impl Watcher {
             count.fetch_sub(1, Relaxed);
             return Err(EAGAIN);
         }
+        // SAFETY: The credentials are valid.
+        if !unsafe { bindings::watch_queue_charge(cred.as_ptr()) } {
+            count.fetch_sub(1, Relaxed);
+            return Err(EAGAIN);
+        }
         // INVARIANT: It has just been counted.
         Ok(Self(cred.into()))
     }
@@ -152,6 +157,8 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
+        // SAFETY: The credentials are valid, and by the invariants the watch is counted.
+        unsafe { bindings::watch_queue_uncharge(self.0.as_ptr()) };
         nr_watches(&self.0).fetch_sub(1, Relaxed);
     }
 }
@@ -377,6 +384,64 @@ impl Drop for Detached {
         // SAFETY: By the invariants the watch is in no tree, so the memory of `queue_node` can be
         // that of `rcu`.  It is owned, so this happens once.
         unsafe { bindings::call_rcu(rcu, Some(free)) };
+    }
+}
+
+/// Watches that have been detached, in the order in which they were.
+///
+/// # Invariants
+///
+/// `ends` are the first and the last one.  Each is a [`Detached`] that has been given up for
+/// this, and has the next one as `rb_left` of its node, which is in no tree.
+pub(super) struct Batch {
+    ends: Option<(NonNull<bindings::watch>, NonNull<bindings::watch>)>,
+    release_watch: ReleaseWatch,
+}
+
+impl Batch {
+    pub(super) fn new() -> Self {
+        // INVARIANT: There are none.
+        Self {
+            ends: None,
+            release_watch: None,
+        }
+    }
+
+    /// Appends a watch, which is of the same list as the others.
+    pub(super) fn push(&mut self, watch: Detached) {
+        let watch = ManuallyDrop::new(watch);
+        self.release_watch = watch.0.release_watch;
+        let watch = watch.0.watch;
+        // SAFETY: The watch is owned and valid, and in no tree.
+        unsafe { (*tree_node(watch.as_ptr())).rb_left = core::ptr::null_mut() };
+        let first = match self.ends {
+            Some((first, last)) => {
+                // SAFETY: By the invariants, as above.
+                unsafe { (*tree_node(last.as_ptr())).rb_left = watch.as_ptr().cast() };
+                first
+            }
+            None => watch,
+        };
+        self.ends = Some((first, watch));
+    }
+
+    /// Takes the first watch.
+    pub(super) fn pop(&mut self) -> Option<Detached> {
+        let (watch, last) = self.ends?;
+        // SAFETY: By the invariants the watch is owned and valid.
+        let next = unsafe { (*tree_node(watch.as_ptr())).rb_left };
+        self.ends = NonNull::new(next.cast()).map(|next| (next, last));
+        // INVARIANT: By those of `Batch` it is one.
+        Some(Detached(Unlisted {
+            watch,
+            release_watch: self.release_watch,
+        }))
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
     }
 }
 
