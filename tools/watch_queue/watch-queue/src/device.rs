@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Devices that come and go.
 
@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt, num::NonZeroU32};
 use crate::{
     event::Source,
     message::{text_at, u16_at, u32_at},
-    DeviceNumber, Message, Type,
+    DeviceNumber, Message, MessageType,
 };
 
 /// `NOTIFY_DEVICE_CUT`, among the type-specific bits.
@@ -18,11 +18,12 @@ const CUT: u16 = 1;
 /// Its names are borrowed from the buffer of the read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct DeviceEvent<'a> {
     /// What the device is called, among those of its subsystem.
-    pub name: Name<'a>,
-    /// Whether a name did not fit into the message, and was cut.
-    pub cut: bool,
+    pub name: DeviceName<'a>,
+    /// Whether a name did not fit into the message, and was truncated.
+    pub truncated: bool,
     /// What happened to it.
     #[cfg_attr(feature = "serde", serde(rename = "event"))]
     pub change: DeviceChange,
@@ -58,13 +59,15 @@ pub enum DeviceChange {
 #[non_exhaustive]
 pub enum Device<'a> {
     /// Any device.
+    #[non_exhaustive]
     Any {
         /// Its bus or class.
-        subsystem: Name<'a>,
+        subsystem: DeviceName<'a>,
         /// Its number, if it has one.
         number: Option<DeviceNumber>,
     },
     /// A USB device that was connected or disconnected, hubs included.
+    #[non_exhaustive]
     Usb {
         /// The number of the bus.
         bus: u32,
@@ -83,9 +86,9 @@ pub enum Device<'a> {
 ///
 /// `Display` escapes what is not printable ASCII; JSON has U+FFFD for what is not UTF-8.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Name<'a>(&'a [u8]);
+pub struct DeviceName<'a>(&'a [u8]);
 
-impl<'a> Name<'a> {
+impl<'a> DeviceName<'a> {
     /// A name, to compare with one.
     pub const fn from_bytes(bytes: &'a [u8]) -> Self {
         Self(bytes)
@@ -102,39 +105,39 @@ impl<'a> Name<'a> {
     }
 }
 
-impl PartialEq<str> for Name<'_> {
+impl PartialEq<str> for DeviceName<'_> {
     fn eq(&self, other: &str) -> bool {
         self.0 == other.as_bytes()
     }
 }
 
-impl PartialEq<&str> for Name<'_> {
+impl PartialEq<&str> for DeviceName<'_> {
     fn eq(&self, other: &&str) -> bool {
         self == *other
     }
 }
 
-impl fmt::Display for Name<'_> {
+impl fmt::Display for DeviceName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.escape_ascii().fmt(f)
     }
 }
 
-impl fmt::Debug for Name<'_> {
+impl fmt::Debug for DeviceName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{self}\"")
     }
 }
 
 #[cfg(feature = "serde")]
-impl serde::Serialize for Name<'_> {
+impl serde::Serialize for DeviceName<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.to_string_lossy())
     }
 }
 
 impl<'a> Source<'a> for DeviceEvent<'a> {
-    const TYPE: Type = Type::DEVICE;
+    const TYPE: MessageType = MessageType::DEVICE;
     const NAME: &'static str = "device";
     const SUBTYPES: &'static [&'static str] = &[
         "added",
@@ -170,7 +173,7 @@ impl<'a> Source<'a> for DeviceEvent<'a> {
             _ => (
                 text_at(bytes, 48, 64)?,
                 Device::Any {
-                    subsystem: Name(text_at(bytes, 16, 32)?),
+                    subsystem: DeviceName(text_at(bytes, 16, 32)?),
                     number: match (u32_at(bytes, 8)?, u32_at(bytes, 12)?) {
                         (0, 0) => None,
                         (major, minor) => Some(DeviceNumber { major, minor }),
@@ -179,8 +182,8 @@ impl<'a> Source<'a> for DeviceEvent<'a> {
             ),
         };
         Some(Self {
-            name: Name(name),
-            cut: message.type_info() & CUT != 0,
+            name: DeviceName(name),
+            truncated: message.type_info() & CUT != 0,
             change,
             device,
         })
@@ -211,8 +214,8 @@ impl fmt::Display for DeviceEvent<'_> {
                 write!(f, " device {address}")?;
             }
         }
-        if self.cut {
-            write!(f, " (cut)")?;
+        if self.truncated {
+            write!(f, " (truncated)")?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Events: messages whose type is known.
 //!
@@ -16,9 +16,9 @@ use crate::{
 ///
 /// Messages have room for 24 bits of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Type(u32);
+pub struct MessageType(u32);
 
-impl Type {
+impl MessageType {
     /// The queue itself.
     pub const META: Self = Self(0);
 
@@ -68,7 +68,7 @@ impl Type {
 }
 
 /// The name of the type, or `type=` and its number.
-impl fmt::Display for Type {
+impl fmt::Display for MessageType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {
             Some(name) => f.pad(name),
@@ -77,23 +77,45 @@ impl fmt::Display for Type {
     }
 }
 
-impl FromStr for Type {
-    type Err = String;
+impl FromStr for MessageType {
+    type Err = BadMessageType;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, BadMessageType> {
         if let Some(source) = Event::SOURCES.iter().find(|source| source.1 == text) {
             return Ok(source.0);
         }
         let known = || Event::SOURCES.map(|source| source.1).join(", ");
-        let number = text
-            .strip_prefix("type=")
-            .ok_or_else(|| format!("no type '{text}'; there are {} and type=NUMBER", known()))?;
+        let number = text.strip_prefix("type=").ok_or_else(|| {
+            BadMessageType(format!(
+                "no type '{text}'; there are {} and type=NUMBER",
+                known()
+            ))
+        })?;
         parse_number(number)
             .map(Self)
             .filter(|&kind| kind <= Self::MAX)
-            .ok_or_else(|| format!("'{number}' is not a number of 24 bits"))
+            .ok_or_else(|| BadMessageType(format!("'{number}' is not a number of 24 bits")))
     }
 }
+
+/// What was given is not the type of a message.
+///
+/// ```
+/// use watch_queue::MessageType;
+///
+/// let error = "disk".parse::<MessageType>().unwrap_err();
+/// assert!(error.to_string().contains("block"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadMessageType(String);
+
+impl fmt::Display for BadMessageType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadMessageType {}
 
 /// A number as C writes it, decimal or hexadecimal.
 pub(crate) fn parse_number(text: &str) -> Option<u32> {
@@ -117,7 +139,7 @@ pub(crate) fn parse_long(text: &str) -> Option<u64> {
 ///
 /// `Display` says in plain words what happened, for one who knows the type and the subtype.
 pub(crate) trait Source<'a>: Sized + fmt::Display {
-    const TYPE: Type;
+    const TYPE: MessageType;
 
     /// What the type is called.
     const NAME: &'static str;
@@ -145,8 +167,8 @@ macro_rules! sources {
         }
 
         impl<'a> Event<'a> {
-            /// Type, name and names of the subtypes.
-            const SOURCES: [(Type, &'static str, &'static [&'static str]);
+            /// MessageType, name and names of the subtypes.
+            const SOURCES: [(MessageType, &'static str, &'static [&'static str]);
                 [$(stringify!($variant)),*].len()] = [$((
                 <$event as Source<'a>>::TYPE,
                 <$event as Source<'a>>::NAME,

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Statistics: what `/proc/PID/fdinfo/N` of either end of a notification pipe tells.
 
@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 
 use crate::{
     event::{parse_long, parse_number},
-    Rule,
+    Rule, Watched,
 };
 
 /// What a queue has done so far, and how it is set up.
@@ -129,6 +129,31 @@ impl FromStr for Stats {
             watches: values("watch")
                 .map(|value| Watch::from_fdinfo(value).ok_or(malformed("watch")))
                 .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Stats {
+    /// Returns whether this watch is among them.
+    ///
+    /// [`Queue::still_watched`](crate::Queue::still_watched) is that for one watch; with many, ask
+    /// for the statistics once.
+    ///
+    /// ```no_run
+    /// use watch_queue::{KeySerial, Queue};
+    ///
+    /// let queue = Queue::new(256)?;
+    /// let watched = queue.watch(KeySerial::SESSION_KEYRING, 1)?;
+    /// assert!(queue.stats()?.has(&watched));
+    /// # Ok::<(), watch_queue::Error>(())
+    /// ```
+    pub fn has(&self, watched: &Watched) -> bool {
+        self.watches.iter().any(|watch| {
+            watch.tag == watched.tag
+                && watch.source == watched.source
+                && watched
+                    .key
+                    .map_or(true, |key| watch.id == key.serial() as u64)
         })
     }
 }

@@ -1,10 +1,10 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Filters: which messages a queue takes.
 
 use std::{fmt, str::FromStr};
 
-use crate::{event::parse_number, message::INFO_ID, Type};
+use crate::{event::parse_number, message::INFO_ID, BadMessageType, MessageType};
 
 /// How many rules a filter can have.
 pub const MAX_RULES: usize = 16;
@@ -23,10 +23,10 @@ const INFO_LENGTH: u32 = 0x0000_007f;
 /// subtypes are names, numbers and ranges of numbers with commas between them:
 ///
 /// ```
-/// use watch_queue::{Rule, Type};
+/// use watch_queue::{Rule, MessageType};
 ///
 /// let rule: Rule = "key:linked,unlinked".parse()?;
-/// assert_eq!(rule, Rule::new(Type::KEY).subtypes([2, 3]));
+/// assert_eq!(rule, Rule::new(MessageType::KEY).subtypes([2, 3]));
 /// assert_eq!("key:2-3".parse::<Rule>()?, rule);
 /// assert_eq!(rule.to_string(), "key:linked,unlinked");
 ///
@@ -36,14 +36,14 @@ const INFO_LENGTH: u32 = 0x0000_007f;
 /// ```
 ///
 /// Mainline kernels know only the first 32 subtypes, and skip rules for types other than
-/// [`META`](Type::META) and [`KEY`](Type::KEY).
+/// [`META`](MessageType::META) and [`KEY`](MessageType::KEY).
 ///
 /// # Invariants
 ///
 /// `info_filter` has no bit outside of `info_mask`, which has none of the size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    kind: Type,
+    kind: MessageType,
     info_filter: u32,
     info_mask: u32,
     /// Bit N % 32 of word N / 32.
@@ -52,7 +52,7 @@ pub struct Rule {
 
 impl Rule {
     /// Accepts all messages of a type.
-    pub fn new(kind: Type) -> Self {
+    pub fn new(kind: MessageType) -> Self {
         // INVARIANT: There are no bits.
         Self {
             kind,
@@ -105,7 +105,7 @@ impl Rule {
     }
 
     /// The type that it accepts.
-    pub fn kind(&self) -> Type {
+    pub fn kind(&self) -> MessageType {
         self.kind
     }
 
@@ -136,7 +136,7 @@ impl Rule {
         let kind = parse_number(field("type")?)?;
         let subtypes = parse_subtypes(field("subtypes")?, &[]).ok()?;
         let (filter, mask) = parse_info(field("info")?).ok()?;
-        let rule = Self::new(Type::new(kind)).subtypes(subtypes);
+        let rule = Self::new(MessageType::new(kind)).subtypes(subtypes);
         rule.info(filter, mask).ok()
     }
 }
@@ -192,7 +192,7 @@ impl FromStr for Rule {
             Some((kind, subtypes)) => (kind, Some(subtypes)),
             None => (first, None),
         };
-        let mut rule = Self::new(kind.parse().map_err(BadRule)?);
+        let mut rule = Self::new(kind.parse::<MessageType>()?);
         if let Some(subtypes) = subtypes {
             rule = rule.subtypes(parse_subtypes(subtypes, rule.kind.subtypes())?);
         }
@@ -259,15 +259,21 @@ impl fmt::Display for BadRule {
 
 impl std::error::Error for BadRule {}
 
+impl From<BadMessageType> for BadRule {
+    fn from(error: BadMessageType) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// A filter: 1 to [`MAX_RULES`] rules, of which one has to accept a message.
 ///
 /// Losses and removals come past any filter.
 ///
 /// ```
-/// use watch_queue::{Filter, Rule, Type};
+/// use watch_queue::{Filter, Rule, MessageType};
 ///
 /// let filter = Filter::new([
-///     Rule::new(Type::META),
+///     Rule::new(MessageType::META),
 ///     "key:linked,unlinked".parse()?,
 /// ])?;
 /// assert_eq!(filter.rules().len(), 2);

@@ -1,10 +1,10 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Messages as they lie in the buffer of a read.
 
 use std::{fmt, io, iter::FusedIterator};
 
-use crate::{Event, Type};
+use crate::{Event, MessageType};
 
 /// Size of the smallest message in bytes; it is all header.
 pub const MIN_MESSAGE: usize = 8;
@@ -22,20 +22,20 @@ const INFO_TYPE_INFO_SHIFT: u32 = 16;
 
 /// Reads a number that need not be aligned.
 pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
-    let (bytes, _) = bytes.get(offset..)?.split_first_chunk()?;
-    Some(u16::from_ne_bytes(*bytes))
+    let bytes = bytes.get(offset..offset + 2)?;
+    Some(u16::from_ne_bytes(bytes.try_into().ok()?))
 }
 
 /// Reads a number that need not be aligned.
 pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    let (bytes, _) = bytes.get(offset..)?.split_first_chunk()?;
-    Some(u32::from_ne_bytes(*bytes))
+    let bytes = bytes.get(offset..offset + 4)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
 }
 
 /// Reads a number that need not be aligned.
 pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
-    let (bytes, _) = bytes.get(offset..)?.split_first_chunk()?;
-    Some(u64::from_ne_bytes(*bytes))
+    let bytes = bytes.get(offset..offset + 8)?;
+    Some(u64::from_ne_bytes(bytes.try_into().ok()?))
 }
 
 /// Reads what is before the NUL in a member of this size, or all of it.
@@ -68,14 +68,15 @@ impl<'a> Message<'a> {
             available: bytes.len(),
         })?;
         let length = (info & INFO_LENGTH) as usize;
-        match bytes.split_at_checked(length) {
-            // INVARIANT: Seven bits are at most `MAX_MESSAGE`.
-            Some((message, rest)) if length >= MIN_MESSAGE => Ok((Self(message), rest)),
-            _ => Err(Malformed {
+        if length < MIN_MESSAGE || length > bytes.len() {
+            return Err(Malformed {
                 length: Some(length),
                 available: bytes.len(),
-            }),
+            });
         }
+        let (message, rest) = bytes.split_at(length);
+        // INVARIANT: Seven bits are at most `MAX_MESSAGE`.
+        Ok((Self(message), rest))
     }
 
     fn word(self, offset: usize) -> u32 {
@@ -83,9 +84,9 @@ impl<'a> Message<'a> {
     }
 
     /// Which source the message is from.
-    pub fn kind(self) -> Type {
+    pub fn kind(self) -> MessageType {
         let word = self.word(0);
-        Type::new(if cfg!(target_endian = "little") {
+        MessageType::new(if cfg!(target_endian = "little") {
             word & 0x00ff_ffff
         } else {
             word >> 8
@@ -151,7 +152,7 @@ impl fmt::Debug for Message<'_> {
     }
 }
 
-/// Type, subtype, info and payload, as numbers.
+/// MessageType, subtype, info and payload, as numbers.
 impl fmt::Display for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, subtype, info) = (self.kind().number(), self.subtype(), self.info());
@@ -184,6 +185,51 @@ impl serde::Serialize for Message<'_> {
         message.serialize_field("info", &self.info())?;
         message.serialize_field("payload", &Hex(self.payload()).to_string())?;
         message.end()
+    }
+}
+
+/// A message that has a buffer of its own, to be kept when that of the read is used again.
+///
+/// ```
+/// use watch_queue::{Messages, OwnedMessage};
+///
+/// let header = 1u32 << if cfg!(target_endian = "little") { 24 } else { 0 };
+/// let buffer = [header.to_ne_bytes(), (2u32 << 16 | 8).to_ne_bytes()].concat();
+/// let kept: Vec<_> = Messages::new(&buffer)
+///     .map(|message| message.map(OwnedMessage::from))
+///     .collect::<Result<_, _>>()?;
+/// drop(buffer);
+/// assert_eq!(kept[0].as_message().name(), Some("loss"));
+/// # Ok::<(), watch_queue::Malformed>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct OwnedMessage {
+    length: u8,
+    bytes: [u8; MAX_MESSAGE],
+}
+
+impl OwnedMessage {
+    /// The message.
+    pub fn as_message(&self) -> Message<'_> {
+        // INVARIANT: These are the bytes of a message.
+        Message(&self.bytes[..self.length.into()])
+    }
+}
+
+impl From<Message<'_>> for OwnedMessage {
+    fn from(message: Message<'_>) -> Self {
+        let mut bytes = [0; MAX_MESSAGE];
+        bytes[..message.0.len()].copy_from_slice(message.0);
+        Self {
+            length: message.0.len() as u8,
+            bytes,
+        }
+    }
+}
+
+impl fmt::Debug for OwnedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_message().fmt(f)
     }
 }
 
@@ -233,7 +279,7 @@ impl From<Malformed> for io::Error {
 /// What cannot be taken apart is one [`Malformed`], and the end.
 ///
 /// ```
-/// use watch_queue::{Messages, Type};
+/// use watch_queue::{Messages, MessageType};
 ///
 /// // A loss of two messages, and half a header.
 /// let header = 1u32 << if cfg!(target_endian = "little") { 24 } else { 0 };
@@ -241,7 +287,7 @@ impl From<Malformed> for io::Error {
 /// buffer.extend([0; 4]);
 ///
 /// let mut messages = Messages::new(&buffer);
-/// assert_eq!(messages.next().unwrap()?.kind(), Type::META);
+/// assert_eq!(messages.next().unwrap()?.kind(), MessageType::META);
 /// assert!(messages.next().unwrap().is_err());
 /// assert!(messages.next().is_none());
 /// # Ok::<(), watch_queue::Malformed>(())
@@ -275,7 +321,7 @@ impl<'a> Iterator for Messages<'a> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let bytes = self.0.len();
-        (bytes.min(1), Some(bytes.div_ceil(MIN_MESSAGE)))
+        (bytes.min(1), Some((bytes + MIN_MESSAGE - 1) / MIN_MESSAGE))
     }
 }
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! What a queue says of itself.
 
@@ -7,7 +7,7 @@ use std::fmt;
 use crate::{
     event::Source,
     message::{u64_at, MIN_MESSAGE},
-    Message, Type,
+    Message, MessageType,
 };
 
 /// Something that happened to the queue itself: `WATCH_TYPE_META`.
@@ -19,7 +19,9 @@ pub enum MetaEvent {
     /// A watch was removed: by hand, or because what it watched is gone.  The message's
     /// [`tag`](Message::tag) says which.
     ///
-    /// It comes whatever the filter is.
+    /// It comes whatever the filter is, but it can be lost like any other message: after a loss,
+    /// ask with [`Queue::still_watched`](crate::Queue::still_watched).
+    #[non_exhaustive]
     Removal {
         /// What was watched, by its source's numbering: a key's serial number; the id of a mount
         /// or of a mount namespace; [`superblock`](crate::SuperblockEvent::superblock) of a file
@@ -30,6 +32,7 @@ pub enum MetaEvent {
     /// Messages were lost here, for want of room.
     ///
     /// It comes whatever the filter is, is from no watch, and takes no room in the queue.
+    #[non_exhaustive]
     Loss {
         /// How many.
         lost: Lost,
@@ -40,6 +43,7 @@ pub enum MetaEvent {
 ///
 /// As JSON it is a number, or null if that is unknown; 65535 stands for that many or more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Lost {
     /// At least one; mainline kernels do not count.
     Unknown,
@@ -61,7 +65,7 @@ impl Lost {
 }
 
 impl<'a> Source<'a> for MetaEvent {
-    const TYPE: Type = Type::META;
+    const TYPE: MessageType = MessageType::META;
     const NAME: &'static str = "meta";
     const SUBTYPES: &'static [&'static str] = &["removal", "loss"];
 

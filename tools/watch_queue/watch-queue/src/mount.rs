@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Mounts: what happens to them.
 
@@ -8,7 +8,7 @@ use std::fmt;
 use crate::{
     event::Source,
     message::{u32_at, u64_at},
-    Message, Type,
+    Message, MessageType,
 };
 
 /// Something that happened to a mount: `WATCH_TYPE_MOUNT_NOTIFY`.
@@ -17,6 +17,7 @@ use crate::{
 /// reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct MountEvent {
     /// The mount.
     pub mount: u64,
@@ -133,7 +134,7 @@ named!(MountAttributes);
 named!(Propagation);
 
 impl<'a> Source<'a> for MountEvent {
-    const TYPE: Type = Type::MOUNT;
+    const TYPE: MessageType = MessageType::MOUNT;
     const NAME: &'static str = "mount";
     const SUBTYPES: &'static [&'static str] = &[
         "attached",

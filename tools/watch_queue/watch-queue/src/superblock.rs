@@ -1,18 +1,27 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Mounted file systems: what happens to them.
 
-use std::{fmt, io, num::NonZeroU32};
+use std::fmt;
 
 use crate::{
     event::Source,
     message::{u32_at, u64_at},
-    DeviceNumber, Message, Type,
+    DeviceNumber, Errno, Message, MessageType,
 };
 
 /// Something that happened to a mounted file system: `WATCH_TYPE_SUPERBLOCK_NOTIFY`.
+///
+/// ```
+/// use watch_queue::{SuperblockChange, SuperblockEvent};
+///
+/// fn is_bad(event: &SuperblockEvent) -> bool {
+///     matches!(event.change, SuperblockChange::Error { .. } | SuperblockChange::ReadOnly)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct SuperblockEvent {
     /// The file system, by a number that is never reused.
     pub superblock: u64,
@@ -30,11 +39,12 @@ pub struct SuperblockEvent {
 #[non_exhaustive]
 pub enum SuperblockChange {
     /// There was an error.
+    #[non_exhaustive]
     Error {
         /// Its errno.
-        error: u32,
+        error: Errno,
         /// What went wrong.
-        kind: ErrorKind,
+        kind: SuperblockErrorKind,
         /// The number of the inode, if it is about one.
         inode: Option<u64>,
         /// Where in the file, if that is known.
@@ -45,9 +55,10 @@ pub enum SuperblockChange {
     /// It is writable now.
     ReadWrite,
     /// Somebody's quota was exceeded, or is not any more.
+    #[non_exhaustive]
     Quota {
         /// `EDQUOT` if what exceeded it was refused.
-        error: Option<NonZeroU32>,
+        error: Option<Errno>,
         /// What the quota is now.
         warning: QuotaWarning,
         /// Whose quota: a kind of them,
@@ -62,7 +73,7 @@ pub enum SuperblockChange {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
-pub enum ErrorKind {
+pub enum SuperblockErrorKind {
     /// Reading a file into the page cache.
     BufferedRead,
     /// Writing it back.
@@ -82,6 +93,7 @@ pub enum ErrorKind {
 /// A part of a file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct FileRange {
     /// Where it begins.
     pub pos: u64,
@@ -135,8 +147,8 @@ pub enum QuotaOwner {
     Unknown(u32),
 }
 
-impl From<u32> for ErrorKind {
-    fn from(number: u32) -> Self {
+impl SuperblockErrorKind {
+    fn from_number(number: u32) -> Self {
         match number {
             0 => Self::BufferedRead,
             1 => Self::BufferedWrite,
@@ -149,8 +161,8 @@ impl From<u32> for ErrorKind {
     }
 }
 
-impl From<u32> for QuotaWarning {
-    fn from(number: u32) -> Self {
+impl QuotaWarning {
+    fn from_number(number: u32) -> Self {
         match number {
             1 => Self::InodeHardLimit,
             2 => Self::InodeGraceExpired,
@@ -167,8 +179,8 @@ impl From<u32> for QuotaWarning {
     }
 }
 
-impl From<u32> for QuotaOwner {
-    fn from(number: u32) -> Self {
+impl QuotaOwner {
+    fn from_number(number: u32) -> Self {
         match number {
             0 => Self::User,
             1 => Self::Group,
@@ -178,7 +190,7 @@ impl From<u32> for QuotaOwner {
     }
 }
 
-impl fmt::Display for ErrorKind {
+impl fmt::Display for SuperblockErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BufferedRead => "buffered read",
@@ -222,7 +234,7 @@ impl fmt::Display for QuotaOwner {
 }
 
 impl<'a> Source<'a> for SuperblockEvent {
-    const TYPE: Type = Type::SUPERBLOCK;
+    const TYPE: MessageType = MessageType::SUPERBLOCK;
     const NAME: &'static str = "superblock";
     const SUBTYPES: &'static [&'static str] = &["error", "readonly", "readwrite", "quota"];
 
@@ -230,8 +242,8 @@ impl<'a> Source<'a> for SuperblockEvent {
         let bytes = message.bytes();
         let change = match message.subtype() {
             0 => SuperblockChange::Error {
-                error: u32_at(bytes, 24)?,
-                kind: u32_at(bytes, 28)?.into(),
+                error: Errno::from_raw(u32_at(bytes, 24)?),
+                kind: SuperblockErrorKind::from_number(u32_at(bytes, 28)?),
                 inode: Some(u64_at(bytes, 32)?).filter(|&inode| inode != 0),
                 range: match (u64_at(bytes, 40)?, u64_at(bytes, 48)?) {
                     (0, 0) => None,
@@ -241,9 +253,9 @@ impl<'a> Source<'a> for SuperblockEvent {
             1 => SuperblockChange::ReadOnly,
             2 => SuperblockChange::ReadWrite,
             3 => SuperblockChange::Quota {
-                error: NonZeroU32::new(u32_at(bytes, 24)?),
-                warning: u32_at(bytes, 28)?.into(),
-                owner: u32_at(bytes, 32)?.into(),
+                error: Errno::not_zero(u32_at(bytes, 24)?),
+                warning: QuotaWarning::from_number(u32_at(bytes, 28)?),
+                owner: QuotaOwner::from_number(u32_at(bytes, 32)?),
                 id: u32_at(bytes, 36)?,
             },
             _ => return None,
@@ -269,7 +281,6 @@ impl fmt::Display for SuperblockEvent {
                 inode,
                 range,
             } => {
-                let error = io::Error::from_raw_os_error(error as i32);
                 write!(f, "{device} {kind}: {error}")?;
                 if let Some(inode) = inode {
                     write!(f, ", inode {inode}")?;
@@ -288,10 +299,7 @@ impl fmt::Display for SuperblockEvent {
             } => {
                 write!(f, "{device} {owner} {id}: {warning}")?;
                 match error {
-                    Some(errno) => {
-                        let error = io::Error::from_raw_os_error(errno.get() as i32);
-                        write!(f, ": {error}")
-                    }
+                    Some(error) => write!(f, ": {error}"),
                     None => Ok(()),
                 }
             }

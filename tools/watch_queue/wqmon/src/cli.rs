@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn help_names_all_events() {
         for kind in 0..6 {
-            let kind = watch_queue::Type::new(kind);
+            let kind = watch_queue::MessageType::new(kind);
             let names = [&[kind.name().unwrap()], kind.subtypes()].concat();
             let said = AFTER_HELP.split_once(&format!("\n  {kind} ")).unwrap().1;
             for name in names {

@@ -80,13 +80,13 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self {
             code: match error {
-                Error::NoQueues
-                | Error::NoKeyNotifications
-                | Error::NoSource(_)
-                | Error::Stats(_) => cli::EXIT_UNSUPPORTED,
+                Error::NoQueues | Error::NoSource(_) | Error::Stats(_) => cli::EXIT_UNSUPPORTED,
                 _ => cli::EXIT_FAILURE,
             },
-            message: error.to_string(),
+            message: match std::error::Error::source(&error) {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            },
         }
     }
 }

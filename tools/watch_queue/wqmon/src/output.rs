@@ -234,20 +234,20 @@ mod tests {
         expect(
             "fs=/x",
             &message(0, &error),
-            "superblock  error         7:1 direct write: Input/output error (os error 5), inode 12, 4096 bytes at 8192",
+            "superblock  error         7:1 direct write: Input/output error, inode 12, 4096 bytes at 8192",
             &json(r#""event":"error","error":5,"kind":"direct_write","inode":12,"range":{"pos":8192,"len":4096}"#),
         );
         let error = [&[117, 5][..], &[0; 6]].concat();
         expect(
             "fs=/x",
             &message(0, &error),
-            "superblock  error         7:1 metadata: Structure needs cleaning (os error 117)",
+            "superblock  error         7:1 metadata: Structure needs cleaning",
             &json(r#""event":"error","error":117,"kind":"metadata","inode":null,"range":null"#),
         );
         expect(
             "fs=/x",
             &message(3, &[122, 4, 0, 1000]),
-            "superblock  quota         7:1 user 1000: hard limit of blocks reached: Disk quota exceeded (os error 122)",
+            "superblock  quota         7:1 user 1000: hard limit of blocks reached: Disk quota exceeded",
             &json(r#""event":"quota","error":122,"warning":"block_hard_limit","owner":"user","id":1000"#),
         );
         expect(
@@ -277,7 +277,7 @@ mod tests {
                 r#""type":"block","device":"8:16","partition":{partition},"diskseq":3,"event":"{event}","op":"{op}","sector":2048,"len":4096,"error":61"#
             )
         };
-        let error = "4096 bytes at sector 2048: No data available (os error 61)";
+        let error = "4096 bytes at sector 2048: No data available";
         expect(
             "block=all",
             &message(6, 0, 0),
@@ -298,7 +298,7 @@ mod tests {
             let names = [text("usb", 32), text("1-2:1.0\u{1b}", 64)].concat();
             message(5, 2, 1, bits, &[&number[..], &names].concat())
         };
-        let json = r#""type":"device","name":"1-2:1.0\u001b","cut":"#;
+        let json = r#""type":"device","name":"1-2:1.0\u001b","truncated":"#;
         expect(
             "devices",
             &device([189, 1], 0),
@@ -308,7 +308,7 @@ mod tests {
         expect(
             "devices",
             &device([0, 0], 1),
-            r"device  bound         usb 1-2:1.0\x1b (cut)",
+            r"device  bound         usb 1-2:1.0\x1b (truncated)",
             &format!(r#"{json}true,"event":"bound","subsystem":"usb","number":null"#),
         );
         let product = u32::from_ne_bytes({
@@ -320,13 +320,13 @@ mod tests {
             "devices",
             &message(5, 4, 1, 0, &usb),
             "device  connected     usb 1-2: 0409:55aa, bus 1 port 2 device 3",
-            r#""type":"device","name":"1-2","cut":false,"event":"connected","bus":1,"port":2,"address":3,"vendor":1033,"product":21930"#,
+            r#""type":"device","name":"1-2","truncated":false,"event":"connected","bus":1,"port":2,"address":3,"vendor":1033,"product":21930"#,
         );
     }
 
     #[test]
     fn event_is_called_the_same_in_text_json_and_filters() {
-        let kinds = (0..).map(watch_queue::Type::new);
+        let kinds = (0..).map(watch_queue::MessageType::new);
         for kind in kinds.take_while(|kind| kind.name().is_some()) {
             assert!(!kind.subtypes().is_empty());
             for (subtype, name) in (0..).zip(kind.subtypes()) {

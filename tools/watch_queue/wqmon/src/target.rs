@@ -9,7 +9,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
-use watch_queue::{Key, KeyName, Object, Queue, Type};
+use watch_queue::{KeyName, KeySerial, MessageType, Object, Queue};
 
 use crate::Failure;
 
@@ -53,22 +53,22 @@ impl fmt::Display for Target {
 
 impl Target {
     /// The type of its messages.
-    pub(crate) fn kind(&self) -> Type {
+    pub(crate) fn kind(&self) -> MessageType {
         match self {
-            Self::Key(..) => Type::KEY,
-            Self::Mounts(_) => Type::MOUNT,
-            Self::FileSystem(_) => Type::SUPERBLOCK,
-            Self::Block(_) => Type::BLOCK,
-            Self::Devices => Type::DEVICE,
+            Self::Key(..) => MessageType::KEY,
+            Self::Mounts(_) => MessageType::MOUNT,
+            Self::FileSystem(_) => MessageType::SUPERBLOCK,
+            Self::Block(_) => MessageType::BLOCK,
+            Self::Devices => MessageType::DEVICE,
         }
     }
 
     /// Attaches a queue, whose messages get this tag; returns the key, if it is one.
-    pub(crate) fn attach(&self, queue: &Queue, tag: u8) -> Result<Option<Key>, Failure> {
+    pub(crate) fn attach(&self, queue: &Queue, tag: u8) -> Result<Option<KeySerial>, Failure> {
         match self {
             Self::Key(_, name) => {
                 let key = name.find()?;
-                queue.watch_key(key, tag)?;
+                queue.watch(key, tag)?;
                 return Ok(Some(key));
             }
             Self::Mounts(path) => {
@@ -92,7 +92,9 @@ impl Target {
                 let file = open(path, flags, Mode::empty()).map_err(io::Error::from)?;
                 queue.watch(Object::BlockDevice(file.as_fd()), tag)?;
             }
-            Self::Devices => queue.watch(Object::Devices, tag)?,
+            Self::Devices => {
+                queue.watch(Object::Devices, tag)?;
+            }
         }
         Ok(None)
     }
