@@ -22,7 +22,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut events = Events::with_capacity(8);
     let mut buffer = [0; 32 * MAX_MESSAGE];
     loop {
-        poll.poll(&mut events, None)?;
+        match poll.poll(&mut events, None) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            result => result?,
+        }
         // mio reports edges: read until there is nothing left.
         loop {
             let messages = match queue.read(&mut buffer) {

@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{event::parse_number, message::INFO_ID, BadMessageType, MessageType};
+use crate::{event::parse_number, message::INFO_ID, BadMessageType, Message, MessageType};
 
 /// How many rules a filter can have.
 pub const MAX_RULES: usize = 16;
@@ -112,6 +112,21 @@ impl Rule {
     /// Whether it accepts this subtype.
     pub fn accepts_subtype(&self, subtype: u8) -> bool {
         self.subtypes[usize::from(subtype / 32)] >> (subtype % 32) & 1 != 0
+    }
+
+    /// Returns whether it accepts this message, as the kernel decides it.
+    ///
+    /// ```
+    /// use watch_queue::{Message, MessageType, Rule};
+    ///
+    /// fn is_wanted(message: Message<'_>) -> bool {
+    ///     Rule::new(MessageType::KEY).subtypes([2, 3]).accepts(message)
+    /// }
+    /// ```
+    pub fn accepts(&self, message: Message<'_>) -> bool {
+        message.kind() == self.kind
+            && self.accepts_subtype(message.subtype())
+            && message.info() & self.info_mask == self.info_filter
     }
 
     /// What the bits of `info` have to be, and which of them matter.

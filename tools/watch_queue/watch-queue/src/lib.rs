@@ -56,7 +56,8 @@
 //!
 //! Without them, `Queue` is `AsFd` and `AsRawFd`, for any other event loop.
 //!
-//! The oldest Rust that this library is tested with is 1.63; `tokio` and `mio` need what these need.
+//! The oldest Rust that this library is tested with is 1.63; the features need what
+//! serde, tokio and mio need.
 
 #[cfg(feature = "tokio")]
 mod async_queue;

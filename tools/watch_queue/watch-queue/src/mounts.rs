@@ -40,7 +40,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     io,
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, io::BorrowedFd},
     path::{Path, PathBuf},
 };
 
@@ -192,6 +192,32 @@ impl MountTable {
         Ok(table)
     }
 
+    /// Scans the mounts of a namespace of which this is a file, such as `/proc/1/ns/mnt`.
+    ///
+    /// Files there have an id of the namespace since Linux 6.11.
+    ///
+    /// # Errors
+    ///
+    /// As [`scan`](Self::scan), and `ENOTTY` if it is another file.
+    ///
+    /// ```no_run
+    /// use std::{fs::File, os::unix::io::AsFd};
+    /// use watch_queue::mounts::MountTable;
+    ///
+    /// let table = MountTable::scan_file(File::open("/proc/1/ns/mnt")?.as_fd())?;
+    /// println!("{} mounts", table.iter().count());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn scan_file(namespace: BorrowedFd<'_>) -> io::Result<Self> {
+        Self::scan(Some(sys::mount_namespace_id(namespace)?))
+    }
+
+    /// The id of the namespace, as in [`MountEvent::namespace`], if it is not just that of this
+    /// process.
+    pub fn namespace(&self) -> Option<u64> {
+        self.namespace
+    }
+
     /// Scans again, as is necessary after a [loss](crate::MetaEvent::Loss).
     ///
     /// # Errors
@@ -329,7 +355,7 @@ impl MountTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::{fs::MetadataExt, io::AsFd};
 
     /// This may be a kernel with statmount(), or one without, or a sandbox.
     fn table() -> Option<MountTable> {
@@ -368,6 +394,17 @@ mod tests {
         let root = table.at("/".as_ref()).unwrap();
         let device = std::fs::metadata("/").unwrap().dev();
         assert_eq!(u64::from(root.device.minor & 0xff), device & 0xff);
+    }
+
+    #[test]
+    fn own_namespace_can_be_named() {
+        let own = std::fs::File::open("/proc/self/ns/mnt").unwrap();
+        if let (Some(table), Ok(named)) = (table(), MountTable::scan_file(own.as_fd())) {
+            assert!(named.namespace().is_some());
+            assert!(table.iter().eq(named.iter()));
+        }
+        let other = std::fs::File::open("/proc/self/ns/pid").unwrap();
+        assert!(MountTable::scan_file(other.as_fd()).is_err());
     }
 
     #[test]

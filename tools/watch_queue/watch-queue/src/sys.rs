@@ -6,7 +6,7 @@
 
 use rustix::{
     fs::OFlags,
-    ioctl::{ioctl, opcode, IntegerSetter, Opcode, Setter},
+    ioctl::{ioctl, opcode, Getter, IntegerSetter, Opcode, Setter},
     pipe::{pipe_with, PipeFlags},
 };
 use std::{
@@ -182,6 +182,17 @@ pub(crate) fn request_key(kind: &CStr, description: &CStr) -> io::Result<KeySeri
 /// `__NR_statmount` and `__NR_listmount`, the same on all architectures that Rust has.
 const SYS_STATMOUNT: c_long = 457;
 const SYS_LISTMOUNT: c_long = 458;
+
+/// `NS_GET_MNTNS_ID`.
+const NS_GET_MNTNS_ID: Opcode = opcode::read::<u64>(0xb7, 5);
+
+/// The id of a mount namespace, of which this is a file in `/proc/PID/ns/`.
+pub(crate) fn mount_namespace_id(namespace: BorrowedFd<'_>) -> io::Result<u64> {
+    // SAFETY: This ioctl writes a number of 64 bits to where its argument points.
+    let arg = unsafe { Getter::<NS_GET_MNTNS_ID, u64>::new() };
+    // SAFETY: As above; files that do not know it refuse.
+    Ok(unsafe { ioctl(namespace, arg) }?)
+}
 
 /// A `struct mnt_id_req`, of the size that a kernel takes that knows of no more.
 #[repr(C)]
