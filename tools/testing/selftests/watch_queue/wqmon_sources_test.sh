@@ -105,13 +105,23 @@ test_mounts_in_json() {
 test_mounts_below_a_mount() {
 	mkdir -p "$work/other" && watch 1 --mount-tree "$work/top" || return
 	mount -t tmpfs none "$work/other" && umount "$work/other" &&
-		mount -t tmpfs none "$work/top/a" && umount "$work/top/a" && umount "$work/top" &&
-		ended 0 || return
+		mount -t tmpfs none "$work/top/a" && come attached && umount "$work/top/a" &&
+		umount "$work/top" && ended 0 || return
 	printed <<-EOT
 		mount-tree=$work/top  mount  attached      $work/top/a  tmpfs none (private)
 		mount-tree=$work/top  mount  detached      $work/top/a  tmpfs none (private)
 		mount-tree=$work/top  mount  detached      $work/top  tmpfs none (private)
 		mount-tree=$work/top  meta   removal       not watched any more
+	EOT
+}
+
+test_mount_that_is_gone_already_is_on_a_path() {
+	watch 1 --mount-tree "$work/top" && kill -STOP "$pid" && until_true is_stopped &&
+		mount -t tmpfs none "$work/top/a" && umount "$work/top/a" && kill -CONT "$pid" &&
+		come detached && kill "$pid" && ended 0 && edit ids || return
+	printed <<-EOT
+		mount-tree=$work/top  mount  attached      A, which is gone, on $work/top (private)
+		mount-tree=$work/top  mount  detached      A, which is gone, on $work/top (private)
 	EOT
 }
 
@@ -263,6 +273,37 @@ test_example_disk_works() {
 		$dev: $number read, 512 bytes at sector $sector: Input/output error
 		$work/fs is unmounted
 	EOT
+}
+
+# In C and Python, with nothing but the kernel's header
+examples=$dir/../example
+
+# sees_all_sources COMMAND...: it says what happens to each of them
+sees_all_sources() {
+	"$@" >"$work/out" 2>"$work/err" &
+	pid=$!
+	come '^watching' && mount -o remount,ro "$work/fs" && come '^file system: event 1' &&
+		make_sector_bad && ! read_sector && come '^disk: ' &&
+		mount -t tmpfs none "$work/top/a" && come '^mounts: event 0' &&
+		umount "$work/fs" && come '^file system: gone' && echo 0 >$disk/power &&
+		come '^disk: gone' && come '^devices: event 1'
+}
+
+test_example_in_c_sees_all_sources() {
+	ring=$(keyctl newring wqmon @s)
+	make_fs && sees_all_sources "$examples/watch_all" "$ring" "$work/fs" "$dev" &&
+		keyctl clear "$ring" && come "^key: event 4 of key $ring, 0" &&
+		keyctl unlink "$ring" @s && come '^key: gone'
+}
+
+test_example_in_python_sees_all_sources() {
+	python=$(command -v python3 python3.11 python3.12 python3.13 python3.14 | head -n 1)
+	if [ -z "$python" ]; then
+		skip "there is no Python"
+		return
+	fi
+	[ ! -d "$examples/python" ] || export PYTHONHOME="$examples/python"
+	make_fs && sees_all_sources "$python" -S "$examples/watch_all.py" "$work/fs" "$dev"
 }
 
 test_all_file_systems_are_watched_when_they_are_mounted() {

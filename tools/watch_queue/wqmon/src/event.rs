@@ -5,6 +5,7 @@
 use serde::Serialize;
 use std::{
     fmt,
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use watch_queue::{
@@ -37,18 +38,24 @@ pub(crate) struct Known {
     pub(crate) fstype: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<String>,
+    /// Where the parent is of a mount that is gone already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parent_path: Option<String>,
     /// The message was lost, and what it would have said was found out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) unseen: bool,
 }
 
+fn lossy(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
 impl Known {
     fn of_mount(mount: &Mount) -> Self {
-        let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
         Self {
-            path: Some(text(&mount.point)),
+            path: Some(lossy(&mount.point)),
             fstype: Some(mount.fs_type.clone()),
-            source: mount.source.as_deref().map(text),
+            source: mount.source.as_deref().map(lossy),
             ..Self::default()
         }
     }
@@ -58,7 +65,13 @@ impl Known {
     /// `mount` is that of an event of mounts.
     pub(crate) fn of_event(event: &Event<'_>, mount: Option<&Mount>, names: &mut Names) -> Self {
         match event {
-            Event::Mount(_) => mount.map_or_else(Self::default, Self::of_mount),
+            Event::Mount(event) => match mount {
+                Some(mount) => Self::of_mount(mount),
+                None => Self {
+                    parent_path: names.parent(event).map(|mount| lossy(&mount.point)),
+                    ..Self::default()
+                },
+            },
             Event::Superblock(event) => {
                 let known = names
                     .mount_of_device(event.device)
@@ -173,6 +186,13 @@ impl fmt::Display for Seen<'_> {
         let known = &self.known;
         match (&self.event, &known.path, &known.devname) {
             (Event::Mount(event), Some(path), _) => mount(f, event, path, known),
+            (Event::Mount(event), None, _) => match &known.parent_path {
+                Some(parent) => {
+                    write!(f, "{}, which is gone, on {}", event.mount, Shown(parent))?;
+                    flags(f, event)
+                }
+                None => event.fmt(f),
+            },
             (Event::Superblock(event), path, devname) => {
                 let number = event.device.to_string();
                 let event = event.to_string();
@@ -216,10 +236,17 @@ fn mount(f: &mut fmt::Formatter<'_>, event: &MountEvent, path: &str, known: &Kno
     if let Some(source) = &known.source {
         write!(f, " {}", Shown(source))?;
     }
-    let flags = [event.attributes.to_string(), event.propagation.to_string()];
-    let flags: Vec<_> = flags.iter().filter(|flags| !flags.is_empty()).collect();
-    let flags: Vec<_> = flags.into_iter().map(String::as_str).collect();
-    write!(f, " ({})", flags.join(","))
+    flags(f, event)
+}
+
+fn flags(f: &mut fmt::Formatter<'_>, event: &MountEvent) -> fmt::Result {
+    let (attributes, propagation) = (event.attributes.to_string(), event.propagation.to_string());
+    let comma = if attributes.is_empty() || propagation.is_empty() {
+        ""
+    } else {
+        ","
+    };
+    write!(f, " ({attributes}{comma}{propagation})")
 }
 
 /// Text that came from elsewhere: what would move the cursor is escaped.

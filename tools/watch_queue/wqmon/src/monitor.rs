@@ -432,6 +432,9 @@ impl Monitor {
         }));
         self.names.seed(self.watches.targets());
         self.watch_file_systems();
+        if self.arguments.quiet == 0 {
+            self.watches.announce();
+        }
         if let Some(metrics) = &mut self.metrics {
             metrics.touch();
         }
@@ -593,7 +596,7 @@ pub(crate) fn run(arguments: MonitorArgs) -> Result<u8, Failure> {
     }
     watches.set_filter(&queue)?;
     for spec in &config.watches {
-        watches.attach(spec.clone(), &queue, arguments.quiet > 0)?;
+        watches.attach(spec.clone(), &queue)?;
     }
     watches.set_filter(&queue)?;
 

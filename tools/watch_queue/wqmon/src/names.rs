@@ -99,6 +99,12 @@ impl Names {
         table.apply(event).ok()?
     }
 
+    /// Where the mount is that the mount of an event is on.
+    pub(crate) fn parent(&self, event: &MountEvent) -> Option<&Mount> {
+        let parent = event.parent?;
+        self.tables.iter().find_map(|table| table.get(parent))
+    }
+
     /// Where a file system is mounted: first of all, if that is in several places.
     pub(crate) fn mount_of_device(&self, device: DeviceNumber) -> Option<&Mount> {
         let mut mounts = self.tables.iter().flat_map(MountTable::iter);

@@ -264,7 +264,7 @@ pub(crate) fn run(arguments: TopArgs) -> Result<u8, Failure> {
             target,
             rules: Vec::new(),
         };
-        watches.attach(spec, &queue, true)?;
+        watches.attach(spec, &queue)?;
     }
     watches.set_filter(&queue)?;
     let mut names = Names::default();

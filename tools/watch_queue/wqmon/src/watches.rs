@@ -29,6 +29,7 @@ pub(crate) struct Entry {
     pub(crate) gone: bool,
     /// Nobody asked for it, or nobody does any more.
     hidden: bool,
+    announced: bool,
 }
 
 /// What the queue watches; a tag is the place in the list, from 1.
@@ -89,19 +90,28 @@ impl Watches {
             watched,
             gone: false,
             hidden,
+            announced: false,
         });
         Ok(tag)
     }
 
-    /// Attaches the queue to one more thing, and says so.
-    pub(crate) fn attach(&mut self, spec: Spec, queue: &Queue, quiet: bool) -> Result<(), Failure> {
-        let tag = self.add(spec, false, queue)?;
-        if !quiet {
-            if let Some(entry) = self.get(tag) {
-                say(entry.announced());
+    /// Attaches the queue to one more thing.
+    pub(crate) fn attach(&mut self, spec: Spec, queue: &Queue) -> Result<(), Failure> {
+        self.add(spec, false, queue)?;
+        self.watch_mounts_if_need_be(queue)
+    }
+
+    /// Says what is watched that was not before.
+    pub(crate) fn announce(&mut self) {
+        for entry in &mut self.entries {
+            if !entry.hidden && !entry.gone && !std::mem::replace(&mut entry.announced, true) {
+                let name = &entry.spec.name;
+                match entry.watched.as_ref().and_then(Watched::key) {
+                    Some(key) => say(format_args!("watching {name} ({key})")),
+                    None => say(format_args!("watching {name}")),
+                }
             }
         }
-        self.watch_mounts_if_need_be(queue)
     }
 
     /// New file systems are mounted: to know of them, the mounts have to be watched.
@@ -181,6 +191,18 @@ impl Watches {
             let internal = self.entries.iter().enumerate();
             rules.extend(internal.filter(|(_, entry)| entry.hidden).flat_map(of_one));
         }
+        // To know where mounts are takes to know of all that move.
+        if !rules.is_empty()
+            && self
+                .targets()
+                .any(|target| target.kind() == MessageType::MOUNT)
+        {
+            rules.push(
+                "mount:attached,detached,moved_to"
+                    .parse()
+                    .expect("it is a rule"),
+            );
+        }
         if rules.is_empty() || rules.len() > MAX_RULES {
             return Ok(queue.clear_filter()?);
         }
@@ -253,8 +275,8 @@ impl Watches {
             if let Ok(watched) = entry.spec.target.attach(queue, index as u8 + 1) {
                 entry.watched = Some(watched);
                 entry.gone = false;
+                entry.announced = false;
                 new = true;
-                say(entry.announced());
             }
         }
         new
@@ -288,24 +310,13 @@ impl Watches {
                     entry.hidden = false;
                     entry.spec = spec;
                 }
-                None => self.attach(spec, queue, false).unwrap_or_else(|failure| {
+                None => self.attach(spec, queue).unwrap_or_else(|failure| {
                     say(failure.message);
                 }),
             }
         }
         self.watch_mounts_if_need_be(queue)?;
         self.set_filter(queue)
-    }
-}
-
-impl Entry {
-    /// What is said when it is watched.
-    fn announced(&self) -> String {
-        let name = &self.spec.name;
-        match self.watched.as_ref().and_then(Watched::key) {
-            Some(key) => format!("watching {name} ({key})"),
-            None => format!("watching {name}"),
-        }
     }
 }
 
