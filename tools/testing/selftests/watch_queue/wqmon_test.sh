@@ -237,7 +237,7 @@ test_example_tokio_is_not_deaf() { deaf_example tokio; }
 
 test_time_is_printed_as_asked_for() {
 	day='20[0-9][0-9]-[01][0-9]-[0-3][0-9]' clock='[0-2][0-9]:[0-5][0-9]:[0-6][0-9]'
-	for time in "iso ${day}T$clock[.][0-9]*Z" "relative  *[0-9]*[.][0-9]*" "unix [0-9]*[.][0-9]*"; do
+	for time in "iso ${day}T${clock}[.][0-9]*Z" "relative  *[0-9]*[.][0-9]*" "unix [0-9]*[.][0-9]*"; do
 		watch 1 --count 1 --time="${time%% *}" "$ring" && keyctl clear "$ring" && ended 0 &&
 			grep -q "^${time#* }  $ring  key   cleared  " "$work/out" || return
 	done
@@ -335,6 +335,7 @@ test_reader_who_goes_ends_it() {
 
 test_signal_ends_it_while_its_output_is_blocked() {
 	mkfifo "$work/pipe"
+	# shellcheck disable=SC2217 # it has it open, and does not read
 	sleep 1000 <"$work/pipe" &
 	sleeper=$!
 	wqmon --json --size 512 "$ring" >"$work/pipe" 2>"$work/err" &
