@@ -16,17 +16,20 @@ META, KEY, MOUNT, SUPERBLOCK, BLOCK, DEVICE = range(6)
 NAMES = ["meta", "key", "mounts", "file system", "disk", "devices"]
 
 
-def watch(queue, source, file=-1):
-    """Has the queue watch a file's object; messages have the source as their tag."""
+def watch(queue, source, path=None, flags=0):
+    """Has the queue watch what is at a path; messages have the source as their tag."""
+    file = os.open(path, flags) if path else -1
     fcntl.ioctl(queue, ADD_WATCH, struct.pack("=IiIIQ", source, file, source, 0, 0))
+    if path:
+        os.close(file)  # The watch does not need it any more, and it keeps the mount busy.
 
 
 directory, disk = sys.argv[1:]
 queue, _write_end = os.pipe2(os.O_EXCL | os.O_CLOEXEC)  # O_NOTIFICATION_PIPE
 fcntl.ioctl(queue, SET_SIZE, 256)
-watch(queue, MOUNT, os.open("/", os.O_PATH))
-watch(queue, SUPERBLOCK, os.open(directory, os.O_PATH))
-watch(queue, BLOCK, os.open(disk, os.O_RDONLY))
+watch(queue, MOUNT, "/", os.O_PATH)
+watch(queue, SUPERBLOCK, directory, os.O_PATH)
+watch(queue, BLOCK, disk, os.O_RDONLY)
 watch(queue, DEVICE)
 print("watching", flush=True)
 while data := os.read(queue, 4096):
