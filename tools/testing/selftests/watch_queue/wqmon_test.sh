@@ -373,6 +373,21 @@ test_full_disk_behind_the_output_is_said() {
 	return $result
 }
 
+# What is posted is printed, or said to be lost.
+test_beyond_mainline_nothing_is_lost_in_silence() {
+	watch 1 --stats --size 64 --format '%e %s' "$ring" || return
+	posted=$("$dir/key_storm" "$ring" "${STORM:-20000}" "${STORM_SECONDS:-3}") &&
+		kill "$pid" && ended 0 || return
+	awk -v posted="$posted" '
+		$1 == "setattr" { printed++ }
+		$1 == "loss" { lost += $2; runs++ }
+		$1 == "posted" { said = $2 + 0 }
+		END {
+			print "# " posted " posted, " printed " printed, " lost " lost in " runs " runs"
+			exit !(posted > 1000 && printed + lost == posted && said == posted)
+		}' "$work/out"
+}
+
 test_configuration_is_read_again() {
 	cat >"$work/toml" <<-EOF
 		output = "json"
