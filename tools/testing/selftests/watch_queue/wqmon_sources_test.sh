@@ -275,6 +275,49 @@ test_example_disk_works() {
 	EOT
 }
 
+# change_at_random TIMES: what is mounted below $work/top
+change_at_random() {
+	seed=$1
+	i=0
+	while [ $i -lt "$1" ]; do
+		i=$((i + 1))
+		seed=$(((seed * 1103515245 + 12345) % 2147483648))
+		at=$work/top/$((seed / 65536 % 6)) other=$work/top/$((seed / 1024 % 6))
+		case $((seed / 4096 % 7)) in
+		0 | 1) mount -t tmpfs none "$at" ;;
+		2) mount --bind "$other" "$at" ;;
+		3) mount --move "$at" "$other" ;;
+		4) mount -o remount,bind,nosuid,ro "$at" ;;
+		*) umount -l "$at" ;;
+		esac 2>/dev/null
+	done
+}
+
+test_table_of_mounts_is_as_scanned() {
+	mkdir "$work/top/0" "$work/top/1" "$work/top/2" "$work/top/3" "$work/top/4" "$work/top/5"
+	mounts >"$work/out" 2>"$work/err" &
+	pid=$!
+	come '^watching' || return
+	for round in 1 2 3; do
+		change_at_random 150
+		sleep 1
+		until_true lines_are ' as scanned' "$work/out" "$round" || return
+	done
+	! grep 'not as scanned' "$work/out" && tail -n 1 "$work/out" | sed 's/^/# /'
+	# With losses, it scans.
+	kill -STOP "$pid" && until_true is_stopped || return
+	change_at_random 1500
+	kill -CONT "$pid"
+	until_true grep -q 'mounts, as scanned: .* [1-9][0-9]* scans' "$work/out" &&
+		! grep 'not as scanned' "$work/out"
+	result=$?
+	tail -n 1 "$work/out" | sed 's/^/# /'
+	for at in 0 1 2 3 4 5; do
+		while umount -l "$work/top/$at" 2>/dev/null; do :; done
+	done
+	return $result
+}
+
 # In C and Python, with nothing but the kernel's header
 examples=$dir/../example
 

@@ -60,6 +60,13 @@ impl AsyncQueue {
     }
 
     /// The queue, to be attached to something or filtered.
+    ///
+    /// ```no_run
+    /// # fn example(queue: watch_queue::AsyncQueue) -> Result<(), watch_queue::Error> {
+    /// queue.get_ref().clear_filter()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get_ref(&self) -> &Queue {
         self.0.get_ref()
     }
@@ -150,6 +157,14 @@ impl fmt::Debug for AsyncQueue {
 /// The messages of an [`AsyncQueue`], one by one.  With the feature `tokio` only.
 ///
 /// [`AsyncQueue::messages`] makes it, and has an example.
+///
+/// ```no_run
+/// use watch_queue::{AsyncQueue, MessageStream};
+///
+/// fn stream(queue: &AsyncQueue) -> MessageStream<'_> {
+///     queue.messages()
+/// }
+/// ```
 #[derive(Debug)]
 pub struct MessageStream<'a> {
     queue: &'a AsyncQueue,

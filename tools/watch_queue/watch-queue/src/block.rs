@@ -11,6 +11,14 @@ use crate::{
 };
 
 /// A request to a block device failed, or some of it: `WATCH_TYPE_BLOCK_NOTIFY`.
+///
+/// ```
+/// use watch_queue::{BlockEvent, BlockOp};
+///
+/// fn is_lost_data(event: &BlockEvent) -> bool {
+///     event.op == BlockOp::Write && event.len > 0
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -35,6 +43,14 @@ pub struct BlockEvent {
 }
 
 /// The kinds of failures: `enum block_notification_subtype`.
+///
+/// ```
+/// use watch_queue::{BlockEvent, BlockFailure};
+///
+/// fn is_dying(event: &BlockEvent) -> bool {
+///     matches!(event.failure, BlockFailure::Medium | BlockFailure::Timeout)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -63,6 +79,10 @@ pub enum BlockFailure {
 }
 
 /// What can be done with a block device: `enum block_notification_op`.
+///
+/// ```
+/// assert_eq!(watch_queue::BlockOp::WriteZeroes.to_string(), "write of zeroes");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

@@ -16,6 +16,16 @@ const CUT: u16 = 1;
 /// Something happened to a device: `WATCH_TYPE_DEVICE_NOTIFY`.
 ///
 /// Its names are borrowed from the buffer of the read.
+///
+/// ```
+/// use watch_queue::{DeviceChange, DeviceEvent};
+///
+/// fn show(event: &DeviceEvent<'_>) {
+///     if event.change == DeviceChange::Added {
+///         println!("{} is there", event.name);
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -33,6 +43,14 @@ pub struct DeviceEvent<'a> {
 }
 
 /// What can happen to a device: `enum device_notification_subtype`.
+///
+/// ```
+/// use watch_queue::DeviceChange;
+///
+/// fn comes(change: DeviceChange) -> bool {
+///     matches!(change, DeviceChange::Added | DeviceChange::Connected)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -53,6 +71,17 @@ pub enum DeviceChange {
 }
 
 /// What a device is.
+///
+/// ```
+/// use watch_queue::{Device, DeviceEvent};
+///
+/// fn product(event: &DeviceEvent<'_>) -> Option<(u16, u16)> {
+///     match event.device {
+///         Device::Usb { vendor, product, .. } => Some((vendor, product)),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(untagged))]
@@ -85,21 +114,41 @@ pub enum Device<'a> {
 /// A name that the kernel has given to something.
 ///
 /// `Display` escapes what is not printable ASCII; JSON has U+FFFD for what is not UTF-8.
+///
+/// ```
+/// use watch_queue::DeviceName;
+///
+/// let name = DeviceName::from_bytes(b"sd\x1b");
+/// assert_eq!(name.to_string(), "sd\\x1b");
+/// assert_eq!(name, "sd\x1b");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DeviceName<'a>(&'a [u8]);
 
 impl<'a> DeviceName<'a> {
     /// A name, to compare with one.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::DeviceName::from_bytes(b"sda"), "sda");
+    /// ```
     pub const fn from_bytes(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
     /// The name as it is.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::DeviceName::from_bytes(b"sda").as_bytes(), b"sda");
+    /// ```
     pub fn as_bytes(self) -> &'a [u8] {
         self.0
     }
 
     /// The name as text, with U+FFFD for what is not UTF-8.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::DeviceName::from_bytes(b"a\xff").to_string_lossy(), "a\u{fffd}");
+    /// ```
     pub fn to_string_lossy(self) -> Cow<'a, str> {
         String::from_utf8_lossy(self.0)
     }

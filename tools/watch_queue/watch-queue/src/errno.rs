@@ -21,11 +21,19 @@ pub struct Errno(u32);
 
 impl Errno {
     /// The error with this number.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::Errno::from_raw(28).to_string(), "No space left on device");
+    /// ```
     pub const fn from_raw(number: u32) -> Self {
         Self(number)
     }
 
     /// The number.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::Errno::from_raw(28).raw(), 28);
+    /// ```
     pub const fn raw(self) -> u32 {
         self.0
     }

@@ -15,42 +15,92 @@ use crate::{
 /// Which source a message is from: `enum watch_notification_type`.
 ///
 /// Messages have room for 24 bits of it.
+///
+/// ```
+/// use watch_queue::MessageType;
+///
+/// assert_eq!(MessageType::BLOCK.to_string(), "block");
+/// assert_eq!("block".parse(), Ok(MessageType::BLOCK));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageType(u32);
 
 impl MessageType {
     /// The queue itself.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::META.name(), Some("meta"));
+    /// ```
     pub const META: Self = Self(0);
 
     /// Keys and keyrings.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::KEY.name(), Some("key"));
+    /// ```
     pub const KEY: Self = Self(1);
 
     /// Mounts.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::MOUNT.name(), Some("mount"));
+    /// ```
     pub const MOUNT: Self = Self(2);
 
     /// Mounted file systems.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::SUPERBLOCK.name(), Some("superblock"));
+    /// ```
     pub const SUPERBLOCK: Self = Self(3);
 
     /// Block devices.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::BLOCK.name(), Some("block"));
+    /// ```
     pub const BLOCK: Self = Self(4);
 
     /// Devices and buses.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::DEVICE.name(), Some("device"));
+    /// ```
     pub const DEVICE: Self = Self(5);
 
     /// The largest type that a message can have.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::MAX.number(), 0xffffff);
+    /// ```
     pub const MAX: Self = Self(0x00ff_ffff);
 
     /// The type of this number, known or not.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::new(77).to_string(), "type=77");
+    /// ```
     pub const fn new(number: u32) -> Self {
         Self(number)
     }
 
     /// The number of the type.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::KEY.number(), 1);
+    /// ```
     pub const fn number(self) -> u32 {
         self.0
     }
 
     /// What the type is called, if it is known.
+    ///
+    /// ```
+    /// use watch_queue::MessageType;
+    ///
+    /// assert_eq!(MessageType::KEY.name(), Some("key"));
+    /// assert_eq!(MessageType::new(77).name(), None);
+    /// ```
     pub fn name(self) -> Option<&'static str> {
         Event::SOURCES
             .iter()
@@ -59,6 +109,10 @@ impl MessageType {
     }
 
     /// What its events are called, by subtype; empty if the type is not known.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::META.subtypes(), ["removal", "loss"]);
+    /// ```
     pub fn subtypes(self) -> &'static [&'static str] {
         Event::SOURCES
             .iter()
@@ -156,6 +210,18 @@ macro_rules! sources {
         /// What a message says.
         ///
         /// `Display` says it in plain words.
+        ///
+        /// ```
+        /// use watch_queue::{Event, Message};
+        ///
+        /// fn show(message: Message<'_>) {
+        ///     match message.event() {
+        ///         Event::Key(event) => println!("key {}", event.key),
+        ///         Event::Unknown(message) => println!("new to me: {message}"),
+        ///         event => println!("{event}"),
+        ///     }
+        /// }
+        /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize))]
         #[cfg_attr(feature = "serde", serde(tag = "type", rename_all = "lowercase"))]

@@ -57,6 +57,14 @@ pub struct Stats {
 }
 
 /// One thing that a queue watches.
+///
+/// ```
+/// use watch_queue::Stats;
+///
+/// fn has_disks(stats: &Stats) -> bool {
+///     stats.watches.iter().any(|watch| watch.source == "block")
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -72,6 +80,12 @@ pub struct Watch {
 }
 
 /// Why there are no statistics in a text.
+///
+/// ```
+/// use watch_queue::{BadStats, Stats};
+///
+/// assert_eq!("pos:\t0\n".parse::<Stats>(), Err(BadStats::NotThere));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadStats {

@@ -7,6 +7,12 @@ use std::{fmt, str::FromStr};
 use crate::{event::parse_number, message::INFO_ID, BadMessageType, Message, MessageType};
 
 /// How many rules a filter can have.
+///
+/// ```
+/// use watch_queue::{Filter, MessageType, Rule, MAX_RULES};
+///
+/// assert!(Filter::new([Rule::new(MessageType::KEY); MAX_RULES]).is_ok());
+/// ```
 pub const MAX_RULES: usize = 16;
 
 /// Size of a `struct watch_notification_type_filter` in words.
@@ -52,6 +58,13 @@ pub struct Rule {
 
 impl Rule {
     /// Accepts all messages of a type.
+    ///
+    /// ```
+    /// use watch_queue::{MessageType, Rule};
+    ///
+    /// assert_eq!(Rule::new(MessageType::KEY), "key".parse()?);
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
     pub fn new(kind: MessageType) -> Self {
         // INVARIANT: There are no bits.
         Self {
@@ -63,6 +76,13 @@ impl Rule {
     }
 
     /// Accepts these subtypes only.
+    ///
+    /// ```
+    /// use watch_queue::{MessageType, Rule};
+    ///
+    /// assert_eq!(Rule::new(MessageType::META).subtypes([1]), "meta:loss".parse()?);
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
     #[must_use]
     pub fn subtypes(mut self, subtypes: impl IntoIterator<Item = u8>) -> Self {
         self.subtypes = [0; 8];
@@ -79,6 +99,14 @@ impl Rule {
     ///
     /// [`BadRule`] for what the kernel refuses: a filter with bits outside of the mask, or a mask
     /// with bits of the size.
+    ///
+    /// ```
+    /// use watch_queue::{MessageType, Rule};
+    ///
+    /// let rule = Rule::new(MessageType::DEVICE);
+    /// assert!(rule.info(0x10000, 0x10000).is_ok());
+    /// assert!(rule.info(0x10000, 0).is_err());
+    /// ```
     pub fn info(mut self, filter: u32, mask: u32) -> Result<Self, BadRule> {
         if filter & !mask != 0 {
             return Err(BadRule(format!(
@@ -96,6 +124,12 @@ impl Rule {
     }
 
     /// Accepts messages only from the watch with this tag.
+    ///
+    /// ```
+    /// use watch_queue::{MessageType, Rule};
+    ///
+    /// assert_eq!(Rule::new(MessageType::KEY).tag(7).info_bits(), (0x700, 0xff00));
+    /// ```
     #[must_use]
     pub fn tag(mut self, tag: u8) -> Self {
         // INVARIANT: These bits are none of the size, and the shifted tag is all among them.
@@ -105,11 +139,24 @@ impl Rule {
     }
 
     /// The type that it accepts.
+    ///
+    /// ```
+    /// use watch_queue::{MessageType, Rule};
+    ///
+    /// assert_eq!("key:linked".parse::<Rule>()?.kind(), MessageType::KEY);
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
     pub fn kind(&self) -> MessageType {
         self.kind
     }
 
     /// Whether it accepts this subtype.
+    ///
+    /// ```
+    /// let rule: watch_queue::Rule = "key:linked".parse()?;
+    /// assert!(rule.accepts_subtype(2) && !rule.accepts_subtype(3));
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
     pub fn accepts_subtype(&self, subtype: u8) -> bool {
         self.subtypes[usize::from(subtype / 32)] >> (subtype % 32) & 1 != 0
     }
@@ -130,6 +177,12 @@ impl Rule {
     }
 
     /// What the bits of `info` have to be, and which of them matter.
+    ///
+    /// ```
+    /// let rule: watch_queue::Rule = "device info=0x10000/0x30000".parse()?;
+    /// assert_eq!(rule.info_bits(), (0x10000, 0x30000));
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
     pub fn info_bits(&self) -> (u32, u32) {
         (self.info_filter, self.info_mask)
     }
@@ -263,6 +316,11 @@ impl serde::Serialize for Rule {
 }
 
 /// What was asked for is not a rule, or not one that the kernel takes.
+///
+/// ```
+/// let error = "key:linkd".parse::<watch_queue::Rule>().unwrap_err();
+/// assert!(error.to_string().starts_with("no subtype 'linkd'"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRule(String);
 
@@ -307,6 +365,14 @@ impl Filter {
     /// # Errors
     ///
     /// [`BadRule`] if there are none, or more than [`MAX_RULES`].
+    ///
+    /// ```
+    /// use watch_queue::Filter;
+    ///
+    /// assert!(Filter::new(["key".parse()?]).is_ok());
+    /// assert!(Filter::new([]).is_err());
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Result<Self, BadRule> {
         let rules: Vec<_> = rules.into_iter().take(MAX_RULES + 1).collect();
         if rules.is_empty() {
@@ -320,11 +386,23 @@ impl Filter {
     }
 
     /// The rules.
+    ///
+    /// ```
+    /// let filter = watch_queue::Filter::new(["key".parse()?])?;
+    /// assert_eq!(filter.rules()[0].to_string(), "key");
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
     pub fn rules(&self) -> &[Rule] {
         &self.0
     }
 
     /// A `struct watch_notification_filter`, as words in the byte order of this machine.
+    ///
+    /// ```
+    /// let words = watch_queue::Filter::new(["key".parse()?])?.to_words();
+    /// assert_eq!(words[..3], [1, 0, 1]);
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
     pub fn to_words(&self) -> Vec<u32> {
         let mut words = vec![self.0.len() as u32, 0];
         words.extend(self.0.iter().flat_map(Rule::words));

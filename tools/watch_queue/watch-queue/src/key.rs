@@ -24,32 +24,68 @@ pub struct KeySerial(i32);
 
 impl KeySerial {
     /// The calling thread's keyring, `@t`.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::THREAD_KEYRING.serial(), -1);
+    /// ```
     pub const THREAD_KEYRING: Self = Self(-1);
 
     /// The calling process's keyring, `@p`.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::PROCESS_KEYRING.serial(), -2);
+    /// ```
     pub const PROCESS_KEYRING: Self = Self(-2);
 
     /// The session keyring, `@s`.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::SESSION_KEYRING.serial(), -3);
+    /// ```
     pub const SESSION_KEYRING: Self = Self(-3);
 
     /// The user's keyring, `@u`.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::USER_KEYRING.serial(), -4);
+    /// ```
     pub const USER_KEYRING: Self = Self(-4);
 
     /// The user's default session keyring, `@us`.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::USER_SESSION_KEYRING.serial(), -5);
+    /// ```
     pub const USER_SESSION_KEYRING: Self = Self(-5);
 
     /// The group's keyring, `@g`, for which kernels have a number only.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::GROUP_KEYRING.serial(), -6);
+    /// ```
     pub const GROUP_KEYRING: Self = Self(-6);
 
     /// The key that authorises the instantiation of another, `@a`.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::REQKEY_AUTH_KEY.serial(), -7);
+    /// ```
     pub const REQKEY_AUTH_KEY: Self = Self(-7);
 
     /// The key with this serial number.  Negative ones are as `linux/keyctl.h` numbers them.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::from_serial(42).to_string(), "42");
+    /// ```
     pub const fn from_serial(serial: i32) -> Self {
         Self(serial)
     }
 
     /// The serial number.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::USER_KEYRING.serial(), -4);
+    /// ```
     pub const fn serial(self) -> i32 {
         self.0
     }
@@ -60,6 +96,12 @@ impl KeySerial {
     /// # Errors
     ///
     /// `ENOKEY` if there is no such key; the others of `KEYCTL_GET_KEYRING_ID`.
+    ///
+    /// ```no_run
+    /// let keyring = watch_queue::KeySerial::SESSION_KEYRING.resolve()?;
+    /// println!("the session keyring is {keyring}");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn resolve(self) -> io::Result<Self> {
         if self.0 < 0 {
             sys::keyring_id(self)
@@ -105,6 +147,11 @@ pub enum KeyName {
 }
 
 /// What was given is not the name of a key.
+///
+/// ```
+/// let error = "@x".parse::<watch_queue::KeyName>().unwrap_err();
+/// assert!(error.to_string().starts_with("'@x' is no key"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadKeyName(String);
 
@@ -162,6 +209,12 @@ impl KeyName {
     /// # Errors
     ///
     /// `ENOKEY` if there is no such key; the others of [`KeySerial::resolve`].
+    ///
+    /// ```no_run
+    /// let key = "%user:song".parse::<watch_queue::KeyName>()?.find()?;
+    /// println!("the song is {key}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn find(&self) -> io::Result<KeySerial> {
         let (kind, description) = match self {
             Self::Serial(key) => return key.resolve(),
@@ -205,6 +258,14 @@ fn listed_key(line: &str, kind: &str, description: &str) -> Option<KeySerial> {
 }
 
 /// Something that happened to a key: `WATCH_TYPE_KEY_NOTIFY`.
+///
+/// ```
+/// use watch_queue::{KeyChange, KeyEvent};
+///
+/// fn is_revoked(event: &KeyEvent) -> bool {
+///     event.change == KeyChange::Revoked
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -217,6 +278,17 @@ pub struct KeyEvent {
 }
 
 /// What can happen to a key: `enum key_notification_subtype`.
+///
+/// ```
+/// use watch_queue::{KeyChange, KeySerial};
+///
+/// fn member(change: KeyChange) -> Option<KeySerial> {
+///     match change {
+///         KeyChange::Linked { member, .. } | KeyChange::Unlinked { member, .. } => Some(member),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "event", rename_all = "lowercase"))]

@@ -7,12 +7,20 @@ use std::{fmt, io, iter::FusedIterator};
 use crate::{Event, MessageType};
 
 /// Size of the smallest message in bytes; it is all header.
+///
+/// ```
+/// assert!(watch_queue::Message::split_from(&[0; watch_queue::MIN_MESSAGE - 1]).is_err());
+/// ```
 pub const MIN_MESSAGE: usize = 8;
 
 /// Size of the largest message in bytes.
 ///
 /// A read into less than the next message needs fails with `ENOBUFS`, so that no buffer should
 /// be smaller than this.
+///
+/// ```
+/// let mut buffer = [0; 32 * watch_queue::MAX_MESSAGE];
+/// ```
 pub const MAX_MESSAGE: usize = 127;
 
 const INFO_LENGTH: u32 = 0x0000_007f;
@@ -52,6 +60,12 @@ pub(crate) fn text_at(bytes: &[u8], offset: usize, size: usize) -> Option<&[u8]>
 ///
 /// The slice is [`MIN_MESSAGE`] to [`MAX_MESSAGE`] bytes long, and the size in its header is its
 /// length.
+///
+/// ```
+/// fn example(message: watch_queue::Message<'_>) {
+///     println!("from watch {}: {}", message.tag(), message.event());
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a>(&'a [u8]);
 
@@ -62,6 +76,15 @@ impl<'a> Message<'a> {
     ///
     /// [`Malformed`] if `bytes` is too short for a header, if its header says that it is shorter
     /// than that header, or that it is longer than what is there.
+    ///
+    /// ```
+    /// use watch_queue::{Malformed, Message};
+    ///
+    /// fn first_two(buffer: &[u8]) -> Result<(Message<'_>, Message<'_>), Malformed> {
+    ///     let (first, rest) = Message::split_from(buffer)?;
+    ///     Ok((first, Message::split_from(rest)?.0))
+    /// }
+    /// ```
     pub fn split_from(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
         let info = u32_at(bytes, 4).ok_or(Malformed {
             length: None,
@@ -84,6 +107,12 @@ impl<'a> Message<'a> {
     }
 
     /// Which source the message is from.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("of type {}", message.kind());
+    /// }
+    /// ```
     pub fn kind(self) -> MessageType {
         let word = self.word(0);
         MessageType::new(if cfg!(target_endian = "little") {
@@ -94,6 +123,12 @@ impl<'a> Message<'a> {
     }
 
     /// Which of the events of its source it is.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("event {}", message.subtype());
+    /// }
+    /// ```
     pub fn subtype(self) -> u8 {
         if cfg!(target_endian = "little") {
             self.0[3]
@@ -103,31 +138,67 @@ impl<'a> Message<'a> {
     }
 
     /// Size, tag and type-specific bits, as the header has them.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("{:#x}", message.info());
+    /// }
+    /// ```
     pub fn info(self) -> u32 {
         self.word(4)
     }
 
     /// The tag that the watch was given, or 0 if the message is from no watch.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("from watch {}", message.tag());
+    /// }
+    /// ```
     pub fn tag(self) -> u8 {
         ((self.info() & INFO_ID) >> INFO_ID_SHIFT) as u8
     }
 
     /// The bits of `info` that mean what the type has them mean.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("{:#x}", message.type_info());
+    /// }
+    /// ```
     pub fn type_info(self) -> u16 {
         (self.info() >> INFO_TYPE_INFO_SHIFT) as u16
     }
 
     /// The whole message, header included.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("{} bytes", message.bytes().len());
+    /// }
+    /// ```
     pub fn bytes(self) -> &'a [u8] {
         self.0
     }
 
     /// What comes after the header.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("{:?}", message.payload());
+    /// }
+    /// ```
     pub fn payload(self) -> &'a [u8] {
         &self.0[MIN_MESSAGE..]
     }
 
     /// What the event is called, if type and subtype are known.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("{}", message.name().unwrap_or("?"));
+    /// }
+    /// ```
     pub fn name(self) -> Option<&'static str> {
         self.kind()
             .subtypes()
@@ -136,6 +207,12 @@ impl<'a> Message<'a> {
     }
 
     /// What the message says, as a type of its own if its type is known.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("{}", message.event());
+    /// }
+    /// ```
     pub fn event(self) -> Event<'a> {
         Event::new(self)
     }
@@ -210,6 +287,12 @@ pub struct OwnedMessage {
 
 impl OwnedMessage {
     /// The message.
+    ///
+    /// ```
+    /// fn example(kept: &watch_queue::OwnedMessage) {
+    ///     println!("{}", kept.as_message().event());
+    /// }
+    /// ```
     pub fn as_message(&self) -> Message<'_> {
         // INVARIANT: These are the bytes of a message.
         Message(&self.bytes[..self.length.into()])
@@ -236,6 +319,11 @@ impl fmt::Debug for OwnedMessage {
 /// What was read is not a message.
 ///
 /// The kernel does not do this; a buffer that was not filled by a read from a queue may.
+///
+/// ```
+/// let error = watch_queue::Message::split_from(&[0; 3]).unwrap_err();
+/// assert_eq!(error.to_string(), "malformed message: 3 bytes are too few for a header");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {
     length: Option<usize>,
@@ -297,11 +385,19 @@ pub struct Messages<'a>(&'a [u8]);
 
 impl<'a> Messages<'a> {
     /// The messages in `bytes`, of which all have been read from a queue.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::Messages::new(&[]).count(), 0);
+    /// ```
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
     /// What is still to be taken apart, in bytes.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::Messages::new(&[1, 2]).bytes(), [1, 2]);
+    /// ```
     pub fn bytes(&self) -> &'a [u8] {
         self.0
     }

@@ -11,6 +11,14 @@ use crate::{
 };
 
 /// Something that happened to the queue itself: `WATCH_TYPE_META`.
+///
+/// ```
+/// use watch_queue::{Event, Message, MetaEvent};
+///
+/// fn is_last(message: Message<'_>) -> bool {
+///     matches!(message.event(), Event::Meta(MetaEvent::Removal { .. }))
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "event", rename_all = "lowercase"))]
@@ -42,6 +50,13 @@ pub enum MetaEvent {
 /// How many messages were lost.
 ///
 /// As JSON it is a number, or null if that is unknown; 65535 stands for that many or more.
+///
+/// ```
+/// use watch_queue::Lost;
+///
+/// let lost = [Lost::Exactly(3), Lost::TooMany, Lost::Unknown];
+/// assert_eq!(lost.map(Lost::at_least), [3, 65535, 1]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lost {
@@ -55,6 +70,10 @@ pub enum Lost {
 
 impl Lost {
     /// The least number that it can be.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::Lost::Unknown.at_least(), 1);
+    /// ```
     pub fn at_least(self) -> u16 {
         match self {
             Self::Unknown => 1,

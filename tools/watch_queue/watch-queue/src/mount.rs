@@ -15,6 +15,14 @@ use crate::{
 ///
 /// The ids are those of `statmount(2)` and of `statx(2)` with `STATX_MNT_ID_UNIQUE`; they are never
 /// reused.
+///
+/// ```
+/// use watch_queue::{MountChange, MountEvent};
+///
+/// fn is_gone(event: &MountEvent) -> bool {
+///     event.change == MountChange::Detached
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -35,6 +43,14 @@ pub struct MountEvent {
 }
 
 /// What can happen to a mount: `enum mount_notification_subtype`.
+///
+/// ```
+/// use watch_queue::MountChange;
+///
+/// fn has_another_path(change: MountChange) -> bool {
+///     matches!(change, MountChange::Attached | MountChange::MovedTo)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -59,6 +75,13 @@ bitflags! {
     /// Attributes of a mount: `MOUNT_ATTR_*` of `linux/mount.h`.
     ///
     /// With neither `NOATIME` nor `STRICTATIME` access times are relative ones.
+    ///
+    /// ```
+    /// use watch_queue::MountAttributes;
+    ///
+    /// let attributes = MountAttributes::RDONLY | MountAttributes::NOSUID;
+    /// assert_eq!(attributes.to_string(), "rdonly,nosuid");
+    /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct MountAttributes: u32 {
         /// Nothing can be written.
@@ -84,6 +107,12 @@ bitflags! {
 
 bitflags! {
     /// Propagation of a mount: `MS_*` of `linux/mount.h`; see `mount_namespaces(7)`.
+    ///
+    /// ```
+    /// use watch_queue::Propagation;
+    ///
+    /// assert_eq!((Propagation::SHARED | Propagation::SLAVE).to_string(), "slave,shared");
+    /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Propagation: u32 {
         /// Cannot be bind mounted.

@@ -66,6 +66,14 @@ const SB_SOURCE: u64 = 0x0200;
 const FIXED: usize = 512;
 
 /// A mount, as `statmount(2)` knows it.
+///
+/// ```
+/// use watch_queue::mounts::Mount;
+///
+/// fn is_fuse(mount: &Mount) -> bool {
+///     mount.fs_type.starts_with("fuse")
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -162,6 +170,14 @@ fn is(error: &io::Error, errno: Errno) -> bool {
 /// The mounts of a mount namespace.
 ///
 /// The [module](self) has an example.
+///
+/// ```
+/// use watch_queue::mounts::MountTable;
+///
+/// fn is_mounted(table: &MountTable) -> bool {
+///     table.at("/srv".as_ref()).is_some()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountTable {
     namespace: Option<u64>,
@@ -214,6 +230,14 @@ impl MountTable {
 
     /// The id of the namespace, as in [`MountEvent::namespace`], if it is not just that of this
     /// process.
+    ///
+    /// ```
+    /// use watch_queue::{mounts::MountTable, MountEvent};
+    ///
+    /// fn is_here(table: &MountTable, event: &MountEvent) -> bool {
+    ///     table.namespace().map_or(true, |namespace| namespace == event.namespace)
+    /// }
+    /// ```
     pub fn namespace(&self) -> Option<u64> {
         self.namespace
     }

@@ -48,6 +48,12 @@ pub enum Object<'fd> {
 
 impl Object<'_> {
     /// The type of its messages.
+    ///
+    /// ```
+    /// use watch_queue::{MessageType, Object};
+    ///
+    /// assert_eq!(Object::Devices.kind(), MessageType::DEVICE);
+    /// ```
     pub fn kind(&self) -> MessageType {
         match self {
             Self::Key(_) => MessageType::KEY,
@@ -112,11 +118,23 @@ pub struct Watched {
 
 impl Watched {
     /// The tag of its messages.
+    ///
+    /// ```
+    /// fn example(watched: &watch_queue::Watched) {
+    ///     println!("watch {}", watched.tag());
+    /// }
+    /// ```
     pub fn tag(&self) -> u8 {
         self.tag
     }
 
     /// The serial number of the key that it is of, if it is of a key.
+    ///
+    /// ```
+    /// fn example(watched: &watch_queue::Watched) {
+    ///     println!("key {:?}", watched.key());
+    /// }
+    /// ```
     pub fn key(&self) -> Option<KeySerial> {
         self.key
     }

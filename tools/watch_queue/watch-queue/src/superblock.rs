@@ -33,6 +33,17 @@ pub struct SuperblockEvent {
 }
 
 /// What can happen to a file system: `enum superblock_notification_subtype`.
+///
+/// ```
+/// use watch_queue::SuperblockChange;
+///
+/// fn inode(change: &SuperblockChange) -> Option<u64> {
+///     match change {
+///         SuperblockChange::Error { inode, .. } => *inode,
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "event", rename_all = "lowercase"))]
@@ -69,6 +80,10 @@ pub enum SuperblockChange {
 }
 
 /// What went wrong: `enum superblock_error_kind`.
+///
+/// ```
+/// assert_eq!(watch_queue::SuperblockErrorKind::DataLost.to_string(), "data lost");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -91,6 +106,12 @@ pub enum SuperblockErrorKind {
 }
 
 /// A part of a file, in bytes.
+///
+/// ```
+/// fn end(range: &watch_queue::FileRange) -> u64 {
+///     range.pos + range.len
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -102,6 +123,12 @@ pub struct FileRange {
 }
 
 /// What a quota is now: `QUOTA_NL_*` of `linux/quota.h`.
+///
+/// ```
+/// use watch_queue::QuotaWarning;
+///
+/// assert_eq!(QuotaWarning::BlockSoftLimit.to_string(), "soft limit of blocks exceeded");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -132,6 +159,10 @@ pub enum QuotaWarning {
 }
 
 /// What has a quota.
+///
+/// ```
+/// assert_eq!(watch_queue::QuotaOwner::Project.to_string(), "project");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
