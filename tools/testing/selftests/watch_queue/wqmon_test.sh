@@ -218,6 +218,21 @@ test_lost_removal_is_found_out() {
 	EOF
 }
 
+# As on mainline, where fdinfo has no watches: it tries to watch once more.
+test_lost_removal_is_found_out_without_fdinfo() {
+	mkdir "$work/jail" && cp "$(command -v wqmon)" "$work/jail/" || return
+	chroot "$work/jail" /wqmon --size 32 "$ring" "$key" >"$work/out" 2>"$work/err" &
+	pid=$!
+	until_true starts 2 && lose_removal 40 && until_true lines_are 'not watched' "$work/out" 1 &&
+		keyctl update "$key" chorus && until_true lines_are updated "$work/out" 1 &&
+		kill "$pid" && ended 0 || return
+	grep -v -e setattr -e 'meta  loss' "$work/out" | sed 's/   *\(meta\|key\) /  \1 /' >"$work/last" && mv "$work/last" "$work/out"
+	printed <<-EOF
+		$ring  meta  removal       not watched any more; this was among the losses
+		$key  key   updated       $key
+	EOF
+}
+
 test_what_is_still_watched_after_losses_stays() {
 	watch 2 --size 32 "$ring" "$key" && lose_removal 40 &&
 		until_true lines_are 'this was among the losses' "$work/out" 1 &&
@@ -413,11 +428,11 @@ test_configuration_is_read_again() {
 	# What is wrong changes nothing.
 	echo "[[watch]]" >>"$work/toml" && kill -HUP "$pid" &&
 		until_true lines_are 'one of key' "$work/err" 1 && keyctl clear "$ring" &&
-		until_true lines_are . "$work/out" 5 && printf '[[watch]]\nkey = "%%user:wqmon"\n' >"$work/toml" &&
+		until_true lines_are . "$work/out" 5 && printf 'output = "json"\n[[watch]]\nkey = "%%user:wqmon"\n' >"$work/toml" &&
 		kill -HUP "$pid" && until_true lines_are 'read again' "$work/err" 2 &&
 		keyctl clear "$ring" && keyctl update "$key" refrain &&
 		until_true lines_are . "$work/out" 6 && kill "$pid" && ended 0 || return
-	printed <<-EOF
+	printed <<-EOF || return
 		{"watch":"ring","type":"key","key":$ring,"event":"cleared"}
 		{"watch":"ring","type":"key","key":$ring,"event":"setattr"}
 		{"watch":"key","type":"key","key":$key,"event":"updated"}

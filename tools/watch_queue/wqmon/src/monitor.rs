@@ -548,11 +548,11 @@ fn least<const N: usize>(timeouts: [Option<Duration>; N]) -> Option<Duration> {
     timeouts.into_iter().flatten().min()
 }
 
-fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
+fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<(), Failure> {
     let timeout = timeout
         .map(Timespec::try_from)
         .transpose()
-        .map_err(io::Error::other)?;
+        .map_err(|_| Failure::new("that is too long to wait for"))?;
     match poll(fds, timeout.as_ref()) {
         Ok(_) => Ok(()),
         Err(Errno::INTR) => {
@@ -560,7 +560,7 @@ fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
             fds.iter_mut().for_each(PollFd::clear_revents);
             Ok(())
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(Failure::of_error("cannot wait for events", &error)),
     }
 }
 
@@ -579,7 +579,8 @@ pub(crate) fn new_queue(size: usize) -> Result<Queue, Failure> {
 }
 
 pub(crate) fn run(arguments: MonitorArgs) -> Result<u8, Failure> {
-    let signals = Signals::new(arguments.config.is_some())?;
+    let signals = Signals::new(arguments.config.is_some())
+        .map_err(|error| Failure::of_error("cannot prepare for signals", &error))?;
     let config = match &arguments.config {
         Some(path) => Config::read(path)?,
         None => Config::of_arguments(&arguments),
