@@ -11,9 +11,17 @@ use ratatui::{
     Frame,
 };
 use rustix::termios::isatty;
+use signal_hook::{
+    consts::{SIGHUP, SIGTERM},
+    flag,
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     io::{self, ErrorKind},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        Arc,
+    },
     time::{Duration, Instant, SystemTime},
 };
 use watch_queue::{Event, Filter, MetaEvent, Queue};
@@ -284,12 +292,20 @@ pub(crate) fn run(arguments: TopArgs) -> Result<u8, Failure> {
     let mut screen = new_screen();
     let mut buffer = vec![0; 1 << 16];
 
+    // So that the terminal is as it was before
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGHUP] {
+        flag::register(signal, Arc::clone(&ended))?;
+    }
     let mut terminal = ratatui::try_init()?;
     let mut step = || -> Result<bool, Failure> {
         let next = Instant::now() + FRAME;
         terminal.draw(|frame| screen.draw(frame, &watches))?;
         loop {
             read(&queue, &mut buffer, &mut watches, &mut names, &mut screen)?;
+            if ended.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
             let left = next.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
