@@ -443,6 +443,23 @@ test_configuration_is_read_again() {
 	grep -q '"event":"updated"' "$work/ran"
 }
 
+test_reloads_do_not_use_up_tags() {
+	for name in ring key; do
+		printf '[[watch]]\nkey = "%%:wqmon"\n[[watch]]\nkey = "%s"\n' \
+			"$([ $name = ring ] && echo @s || echo %user:wqmon)" >"$work/toml.$name"
+	done
+	cp "$work/toml.ring" "$work/toml" && watch 2 --config "$work/toml" || return
+	i=0
+	while [ $i -lt 260 ]; do
+		i=$((i + 1))
+		[ $((i % 2)) -eq 0 ] && name=ring || name=key
+		cp "$work/toml.$name" "$work/toml" && kill -HUP "$pid" &&
+			until_true lines_are 'read again' "$work/err" $i || return
+	done
+	! grep 'more than 255' "$work/err" && keyctl clear "$ring" &&
+		until_true lines_are cleared "$work/out" 1 && kill "$pid" && ended 0
+}
+
 test_service_watches_again_what_comes_back() {
 	printf '[[watch]]\nname = "ring"\nkey = "%%:wqmon"\n' >"$work/toml"
 	watch 1 --config "$work/toml" && keyctl unlink "$ring" @s &&

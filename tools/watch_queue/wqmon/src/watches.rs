@@ -77,7 +77,11 @@ impl Watches {
     }
 
     fn add(&mut self, spec: Spec, hidden: bool, queue: &Queue) -> Result<u8, Failure> {
-        let tag = u8::try_from(self.entries.len() + 1)
+        // What nobody wants and whose removal has been read sends nothing any more.
+        let is_free = |entry: &Entry| entry.hidden && entry.gone;
+        let free = self.entries.iter().position(is_free);
+        let index = free.unwrap_or(self.entries.len());
+        let tag = u8::try_from(index + 1)
             .map_err(|_| Failure::new("more than 255 things cannot be watched"))?;
         let watched = if spec.target.is_all_file_systems() {
             None
@@ -85,13 +89,17 @@ impl Watches {
             let attached = spec.target.attach(queue, tag);
             Some(attached.map_err(|failure| failure.of(&spec.name))?)
         };
-        self.entries.push(Entry {
+        let entry = Entry {
             spec,
             watched,
             gone: false,
             hidden,
             announced: false,
-        });
+        };
+        match self.entries.get_mut(index) {
+            Some(free) => *free = entry,
+            None => self.entries.push(entry),
+        }
         Ok(tag)
     }
 
