@@ -391,7 +391,7 @@ test_full_disk_behind_the_output_is_said() {
 # What is posted is printed, or said to be lost.
 test_beyond_mainline_nothing_is_lost_in_silence() {
 	watch 1 --stats --size 64 --format '%e %s' "$ring" || return
-	posted=$("$dir/key_storm" "$ring" "${STORM:-20000}" "${STORM_SECONDS:-3}") &&
+	posted=$("$dir/wqmon_storm" "$ring" "${STORM:-20000}" "${STORM_SECONDS:-3}") &&
 		kill "$pid" && ended 0 || return
 	awk -v posted="$posted" '
 		$1 == "setattr" { printed++ }

@@ -3,7 +3,7 @@
  * Changes a key many times a second, each of which is a message, and prints how
  * often it did.  Not a test: see wqmon_test.sh.
  *
- * usage: key_storm KEY TIMES_A_SECOND SECONDS
+ * usage: wqmon_storm KEY TIMES_A_SECOND SECONDS
  */
 #include <err.h>
 #include <keyutils.h>
@@ -27,7 +27,7 @@ int main(int argc, char *argv[])
 	key_serial_t key;
 
 	if (argc != 4)
-		errx(2, "usage: key_storm KEY TIMES_A_SECOND SECONDS");
+		errx(2, "usage: wqmon_storm KEY TIMES_A_SECOND SECONDS");
 	key = atoi(argv[1]);
 	rate = atof(argv[2]);
 	while ((elapsed = now() - start) < atof(argv[3])) {
