@@ -88,7 +88,7 @@ test_keys_go_by_many_names() {
 test_removal_ends_it() {
 	watch 1 "$ring" && keyctl unlink "$ring" @s && ended 0 || return
 	printed <<-EOF
-		$ring  meta  removal       $ring is not watched any more
+		$ring  meta  removal       not watched any more
 	EOF
 }
 
@@ -97,7 +97,7 @@ test_loss_is_told_where_it_was() {
 		until_true lines_are loss "$work/out" 1 &&
 		keyctl clear "$ring" && until_true lines_are cleared "$work/out" 1 &&
 		kill "$pid" && ended 0 || return
-	sed -e 's/,"key.*event":/ /' -e 's/,"lost.*//' "$work/out" | uniq -c |
+	sed -e 's/"time":"[^"]*",//' -e 's/,"key.*event":/ /' -e 's/,"lost.*//' "$work/out" | uniq -c |
 		awk '{ print $1, $NF }' >"$work/summary"
 	mv "$work/summary" "$work/out"
 	printed <<-EOF
@@ -169,16 +169,21 @@ test_beyond_mainline_stats_are_json_too() {
 	EOF
 }
 
-# example NAME: it prints two events and the end
-example() {
+# start_example NAME
+start_example() {
 	"$1" "%:wqmon" >"$work/out" 2>"$work/err" &
 	pid=$!
-	until_true lines_are '^watching' "$work/out" 1 && other=$(keyctl add user other x "$ring") &&
+	until_true lines_are '^watching' "$work/out" 1
+}
+
+# example NAME: it prints two events and the end
+example() {
+	start_example "$1" && other=$(keyctl add user other x "$ring") &&
 		until_true lines_are linked "$work/out" 1 && keyctl clear "$ring" &&
 		until_true lines_are cleared "$work/out" 1 && keyctl unlink "$ring" @s &&
 		ended 0 || return
 	printed <<-EOF
-		watching $ring
+		watching %:wqmon
 		linked $other into $ring
 		cleared $ring
 		removal $ring is not watched any more
@@ -189,8 +194,283 @@ test_example_simple_works() { example simple; }
 test_example_mio_works() { example mio; }
 test_example_tokio_works() { example tokio; }
 
+is_gone() { ! keyctl rdescribe "$1" >/dev/null 2>&1; }
+
+# lose_removal TIMES: has the removal of the ring be among the losses
+lose_removal() {
+	kill -STOP "$pid" && until_true is_stopped || return
+	i=0
+	while [ $i -lt "$1" ]; do
+		keyctl setperm "$ring" 0x3f3f0000 || return
+		i=$((i + 1))
+	done
+	keyctl unlink "$ring" @s && until_true is_gone "$ring" || return
+	# Its watches end when it is collected, a little later.
+	sleep 2
+	kill -CONT "$pid"
+}
+
+test_lost_removal_is_found_out() {
+	watch 1 --size 32 "$ring" && lose_removal 40 && ended 0 &&
+		tail -n 1 "$work/out" >"$work/last" && mv "$work/last" "$work/out" || return
+	printed <<-EOF
+		$ring  meta  removal       not watched any more; this was among the losses
+	EOF
+}
+
+# As on mainline, where fdinfo has no watches: it tries to watch once more.
+test_lost_removal_is_found_out_without_fdinfo() {
+	mkdir "$work/jail" && cp "$(command -v wqmon)" "$work/jail/" || return
+	chroot "$work/jail" /wqmon --size 32 "$ring" "$key" >"$work/out" 2>"$work/err" &
+	pid=$!
+	until_true starts 2 && lose_removal 40 && until_true lines_are 'not watched' "$work/out" 1 &&
+		keyctl update "$key" chorus && until_true lines_are updated "$work/out" 1 &&
+		kill "$pid" && ended 0 || return
+	grep -v -e setattr -e 'meta  loss' "$work/out" | sed 's/   *\(meta\|key\) /  \1 /' >"$work/last" && mv "$work/last" "$work/out"
+	printed <<-EOF
+		$ring  meta  removal       not watched any more; this was among the losses
+		$key  key   updated       $key
+	EOF
+}
+
+test_what_is_still_watched_after_losses_stays() {
+	watch 2 --size 32 "$ring" "$key" && lose_removal 40 &&
+		until_true lines_are 'this was among the losses' "$work/out" 1 &&
+		keyctl update "$key" chorus && until_true lines_are updated "$work/out" 1 &&
+		kill "$pid" && ended 0 && [ "$(grep -c removal "$work/out")" -eq 1 ]
+}
+
+# deaf_example NAME: it notices that it does not watch any more
+deaf_example() {
+	start_example "$1" && lose_removal 300 && ended 0 || return
+	tail -n 1 "$work/out" | grep -q '^%:wqmon is gone$'
+}
+
+test_example_simple_is_not_deaf() { deaf_example simple; }
+test_example_mio_is_not_deaf() { deaf_example mio; }
+test_example_tokio_is_not_deaf() { deaf_example tokio; }
+
+test_time_is_printed_as_asked_for() {
+	day='20[0-9][0-9]-[01][0-9]-[0-3][0-9]' clock='[0-2][0-9]:[0-5][0-9]:[0-6][0-9]'
+	for time in "iso ${day}T${clock}[.][0-9]*Z" "relative  *[0-9]*[.][0-9]*" "unix [0-9]*[.][0-9]*"; do
+		watch 1 --count 1 --time="${time%% *}" "$ring" && keyctl clear "$ring" && ended 0 &&
+			grep -q "^${time#* }  $ring  key   cleared  " "$work/out" || return
+	done
+}
+
+test_format_has_fields() {
+	watch 1 --count 1 --format '%w|%t|%e|%s|%{key}|%{none}|%%' "$ring" &&
+		keyctl clear "$ring" && ended 0 || return
+	printed <<-EOF
+		$ring|key|cleared|$ring|$ring||%
+	EOF
+}
+
+test_colours_are_for_terminals() {
+	watch 1 --count 1 "$ring" && keyctl clear "$ring" && ended 0 &&
+		! grep -q "$(printf '\033')" "$work/out" || return
+	watch 1 --count 1 --color=always "$ring" && keyctl clear "$ring" && ended 0 &&
+		grep -q "$(printf '\033')\\[36mcleared" "$work/out"
+}
+
+test_quiet_says_nothing() {
+	wqmon -q --timeout 0 "$ring" >"$work/out" 2>&1 && printed </dev/null || return
+	wqmon -qq --count 1 --exec "cat >$work/ran" "$ring" >"$work/out" 2>&1 &
+	pid=$!
+	sleep 1
+	keyctl clear "$ring"
+	ended 0 && printed </dev/null && grep -q '"event":"cleared"' "$work/ran"
+}
+
+test_programs_are_run_for_events() {
+	watch 1 --jobs 1 --count 2 --exec \
+		"echo \$WQMON_WATCH \$WQMON_TYPE \$WQMON_EVENT \$WQMON_LEFT_OUT >>$work/ran; cat >>$work/ran" \
+		"$ring" && keyctl setperm "$ring" 0x3f3f0000 && keyctl clear "$ring" && ended 0 || return
+	mv "$work/ran" "$work/out"
+	printed <<-EOF
+		$ring key setattr 0
+		{"watch":"$ring","type":"key","key":$ring,"event":"setattr"}
+		$ring key cleared 0
+		{"watch":"$ring","type":"key","key":$ring,"event":"cleared"}
+	EOF
+}
+
+test_events_that_no_program_is_run_for_are_counted() {
+	mkfifo "$work/gate" && exec 3<>"$work/gate" || return
+	watch 1 --size 512 --jobs 1 --textfile "$work/prom" \
+		--exec "read x <$work/gate; echo \$WQMON_LEFT_OUT >>$work/ran" "$ring" || return
+	i=0
+	while [ $i -lt 300 ]; do
+		keyctl setperm "$ring" 0x3f3f0000 || return
+		i=$((i + 1))
+	done
+	# One runs, 256 wait, and 43 are left out.
+	until_true lines_are setattr "$work/out" 300 &&
+		grep -q "is too slow: leaving out events" "$work/err" || return
+	i=0
+	while [ $i -lt 258 ]; do
+		echo >&3
+		i=$((i + 1))
+	done
+	until_true lines_are '^0$' "$work/ran" 257 && keyctl clear "$ring" &&
+		until_true lines_are '^43$' "$work/ran" 1 && exec 3>&- &&
+		kill "$pid" && ended 0 && grep -q 'left out 43 events' "$work/err" &&
+		grep -q '^wqmon_exec_left_out_total 43$' "$work/prom" &&
+		grep -q '^wqmon_exec_total 258$' "$work/prom"
+}
+
+test_program_that_fails_is_said() {
+	watch 1 --count 1 --exec "exit 3" "$ring" && keyctl clear "$ring" && ended 0 &&
+		grep -q "^wqmon: 'exit 3': exit status: 3$" "$work/err"
+}
+
+test_counts_are_for_node_exporter() {
+	watch 1 --textfile "$work/wqmon.prom" "$ring" && keyctl clear "$ring" &&
+		until_true lines_are cleared "$work/out" 1 && keyctl unlink "$ring" @s && ended 0 || return
+	grep -v -e '^#' -e timestamp "$work/wqmon.prom" >"$work/out"
+	printed <<-EOF
+		wqmon_events_total{watch="$ring",type="key",event="cleared"} 1
+		wqmon_events_total{watch="$ring",type="meta",event="removal"} 1
+		wqmon_lost_total 0
+		wqmon_exec_total 0
+		wqmon_exec_failed_total 0
+		wqmon_exec_left_out_total 0
+		wqmon_watched{watch="$ring"} 0
+	EOF
+}
+
+test_reader_who_goes_ends_it() {
+	mkfifo "$work/pipe"
+	head -n 1 <"$work/pipe" >"$work/head" &
+	wqmon "$ring" >"$work/pipe" 2>"$work/err" &
+	pid=$!
+	until_true starts 1 && keyctl clear "$ring" && ended 0 && grep -q cleared "$work/head" &&
+		[ "$(wc -l <"$work/err")" -eq 1 ]
+}
+
+test_signal_ends_it_while_its_output_is_blocked() {
+	mkfifo "$work/pipe"
+	# shellcheck disable=SC2217 # it has it open, and does not read
+	sleep 1000 <"$work/pipe" &
+	sleeper=$!
+	wqmon --json --size 512 "$ring" >"$work/pipe" 2>"$work/err" &
+	pid=$!
+	until_true starts 1 || return
+	i=0
+	# More than a pipe has room for
+	while [ $i -lt 900 ]; do
+		keyctl setperm "$ring" 0x3f3f0000 || return
+		i=$((i + 1))
+	done
+	sleep 1
+	kill "$pid" && ended 0 && grep -q 'bytes of output were not written' "$work/err"
+	result=$?
+	kill $sleeper
+	return $result
+}
+
+test_closed_standard_error_is_no_panic() {
+	wqmon --timeout 0 "$ring" >"$work/out" 2>&- && printed </dev/null || return
+	# A pipe that nobody reads
+	{ wqmon --timeout 1 "$ring" >"$work/out"; echo $? >"$work/code"; } 2>&1 | :
+	until_true test -s "$work/code" && [ "$(cat "$work/code")" -eq 0 ]
+}
+
+test_full_disk_behind_the_output_is_said() {
+	mkdir "$work/full" && mount -t tmpfs -o size=4k none "$work/full" || return
+	head -c 4090 /dev/zero >"$work/full/out"
+	wqmon --timeout 30 "$ring" >>"$work/full/out" 2>"$work/err" &
+	pid=$!
+	until_true starts 1 && keyctl clear "$ring" && ended 1 &&
+		grep -q '^wqmon: cannot write the output: No space left on device$' "$work/err"
+	result=$?
+	umount "$work/full"
+	return $result
+}
+
+# What is posted is printed, or said to be lost.
+test_beyond_mainline_nothing_is_lost_in_silence() {
+	watch 1 --stats --size 64 --format '%e %s' "$ring" || return
+	posted=$("$dir/wqmon_storm" "$ring" "${STORM:-20000}" "${STORM_SECONDS:-3}") &&
+		kill "$pid" && ended 0 || return
+	awk -v posted="$posted" '
+		$1 == "setattr" { printed++ }
+		$1 == "loss" { lost += $2; runs++ }
+		$1 == "posted" { said = $2 + 0 }
+		END {
+			print "# " posted " posted, " printed " printed, " lost " lost in " runs " runs"
+			exit !(posted > 1000 && printed + lost == posted && said == posted)
+		}' "$work/out"
+}
+
+test_configuration_is_read_again() {
+	cat >"$work/toml" <<-EOF
+		output = "json"
+		[[watch]]
+		name = "ring"
+		key = "%:wqmon"
+	EOF
+	watch 1 --config "$work/toml" || return
+	cat >>"$work/toml" <<-EOF
+		[[watch]]
+		name = "key"
+		key = "%user:wqmon"
+		filter = ["key:updated"]
+		[[run]]
+		watch = "key"
+		command = "cat >>$work/ran"
+	EOF
+	kill -STOP "$pid" && until_true is_stopped && keyctl clear "$ring" && kill -HUP "$pid" &&
+		keyctl setperm "$ring" 0x3f3f0000 && kill -CONT "$pid" &&
+		until_true lines_are 'read again' "$work/err" 1 && keyctl update "$key" chorus &&
+		keyctl setperm "$key" 0x3f3f0000 && keyctl clear "$ring" &&
+		until_true lines_are . "$work/out" 4 && until_true test -s "$work/ran" || return
+	# What is wrong changes nothing.
+	echo "[[watch]]" >>"$work/toml" && kill -HUP "$pid" &&
+		until_true lines_are 'one of key' "$work/err" 1 && keyctl clear "$ring" &&
+		until_true lines_are . "$work/out" 5 && printf 'output = "json"\n[[watch]]\nkey = "%%user:wqmon"\n' >"$work/toml" &&
+		kill -HUP "$pid" && until_true lines_are 'read again' "$work/err" 2 &&
+		keyctl clear "$ring" && keyctl update "$key" refrain &&
+		until_true lines_are . "$work/out" 6 && kill "$pid" && ended 0 || return
+	printed <<-EOF || return
+		{"watch":"ring","type":"key","key":$ring,"event":"cleared"}
+		{"watch":"ring","type":"key","key":$ring,"event":"setattr"}
+		{"watch":"key","type":"key","key":$key,"event":"updated"}
+		{"watch":"ring","type":"key","key":$ring,"event":"cleared"}
+		{"watch":"ring","type":"key","key":$ring,"event":"cleared"}
+		{"watch":"%user:wqmon","type":"key","key":$key,"event":"updated"}
+	EOF
+	grep -q '"event":"updated"' "$work/ran"
+}
+
+test_reloads_do_not_use_up_tags() {
+	for name in ring key; do
+		printf '[[watch]]\nkey = "%%:wqmon"\n[[watch]]\nkey = "%s"\n' \
+			"$([ $name = ring ] && echo @s || echo %user:wqmon)" >"$work/toml.$name"
+	done
+	cp "$work/toml.ring" "$work/toml" && watch 2 --config "$work/toml" || return
+	i=0
+	while [ $i -lt 260 ]; do
+		i=$((i + 1))
+		[ $((i % 2)) -eq 0 ] && name=ring || name=key
+		cp "$work/toml.$name" "$work/toml" && kill -HUP "$pid" &&
+			until_true lines_are 'read again' "$work/err" $i || return
+	done
+	! grep 'more than 255' "$work/err" && keyctl clear "$ring" &&
+		until_true lines_are cleared "$work/out" 1 && kill "$pid" && ended 0
+}
+
+test_service_watches_again_what_comes_back() {
+	printf '[[watch]]\nname = "ring"\nkey = "%%:wqmon"\n' >"$work/toml"
+	watch 1 --config "$work/toml" && keyctl unlink "$ring" @s &&
+		until_true lines_are removal "$work/out" 1 && ring=$(keyctl newring wqmon @s) &&
+		until_true lines_are "watching ring ($ring)" "$work/err" 1 && keyctl clear "$ring" &&
+		until_true lines_are cleared "$work/out" 1 && kill "$pid" && ended 0
+}
+
 # before_each and after_each: what all tests have
 before_each() {
+	rm -f "$work/ran"
 	ring=$(keyctl newring wqmon @s)
 	key=$(keyctl add user wqmon song @s)
 }

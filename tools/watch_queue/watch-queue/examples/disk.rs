@@ -1,10 +1,10 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Says when a disk or the file system on it goes wrong, until that is unmounted.
 //!
 //! usage: disk DEVICE DIRECTORY, such as `/dev/sda1 /home`
 
-use std::{error::Error, fs::File, os::fd::AsFd};
+use std::{error::Error, fs::File, os::unix::io::AsFd};
 use watch_queue::{Event, MetaEvent, Object, Queue, SuperblockChange, MAX_MESSAGE};
 
 const DISK: u8 = 1;
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let queue = Queue::new(256)?;
     // The files are closed again, so that they are in nobody's way.
     queue.watch(Object::BlockDevice(File::open(&device)?.as_fd()), DISK)?;
-    queue.watch(
+    let file_system = queue.watch(
         Object::FileSystem(File::open(&directory)?.as_fd()),
         FILE_SYSTEM,
     )?;
@@ -35,8 +35,13 @@ fn main() -> Result<(), Box<dyn Error>> {
                     SuperblockChange::ReadWrite => println!("{directory} is writable again"),
                     _ => println!("{directory}: {event}"),
                 },
-                Event::Meta(MetaEvent::Loss { lost }) => {
+                Event::Meta(MetaEvent::Loss { lost, .. }) => {
                     println!("and {} more or so", lost.at_least());
+                    // The removal can be among the losses.
+                    if !queue.still_watched(&file_system)? {
+                        println!("{directory} is unmounted");
+                        return Ok(());
+                    }
                 }
                 Event::Meta(MetaEvent::Removal { .. }) if message.tag() == FILE_SYSTEM => {
                     println!("{directory} is unmounted");

@@ -1,45 +1,40 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Prints what happens to one key, until it is gone; waits with tokio.
 //!
 //! usage: tokio KEY, such as `@s`, `%:mine` or a serial number
 
-#![allow(unsafe_code)]
-
 use std::error::Error;
-use tokio::io::{unix::AsyncFd, Interest};
-use watch_queue::{Event, KeyName, MetaEvent, Queue, MAX_MESSAGE};
+use tokio_stream::StreamExt;
+use watch_queue::{AsyncQueue, Event, KeyName, MetaEvent, Queue};
 
-async fn watch(name: &str) -> Result<(), Box<dyn Error>> {
-    let key = name.parse::<KeyName>()?.find()?;
-    let queue = Queue::new(256)?;
-    queue.set_nonblocking(true)?;
-    queue.watch_key(key, 1)?;
-    // SAFETY: A queue keeps its file descriptor for as long as it lives.
-    let queue = unsafe { AsyncFd::register_with_interest(queue, Interest::READABLE)? };
+async fn watch(key: &str) -> Result<(), Box<dyn Error>> {
+    let queue = AsyncQueue::new(Queue::new(256)?)?;
+    let watched = queue.get_ref().watch(key.parse::<KeyName>()?.find()?, 1)?;
     println!("watching {key}");
 
-    let mut buffer = [0; 32 * MAX_MESSAGE];
-    loop {
-        let mut ready = queue.readable().await?;
-        // Not ready after all: then wait again.
-        let Ok(messages) = ready.try_io(|queue| queue.get_ref().read(&mut buffer)) else {
-            continue;
-        };
-        for message in messages? {
-            let message = message?;
-            println!("{} {}", message.name().unwrap_or("?"), message.event());
-            if let Event::Meta(MetaEvent::Removal { .. }) = message.event() {
-                return Ok(());
+    let mut messages = queue.messages();
+    while let Some(message) = messages.next().await {
+        let message = message?;
+        let message = message.as_message();
+        println!("{} {}", message.name().unwrap_or("?"), message.event());
+        match message.event() {
+            Event::Meta(MetaEvent::Removal { .. }) => break,
+            // The removal can be among the losses.
+            Event::Meta(MetaEvent::Loss { .. }) if !queue.get_ref().still_watched(&watched)? => {
+                println!("{key} is gone");
+                break;
             }
+            _ => {}
         }
     }
+    Ok(())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let name = std::env::args().nth(1).unwrap_or("@s".to_owned());
+    let key = std::env::args().nth(1).unwrap_or_else(|| "@s".to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
-    runtime.block_on(watch(&name))
+    runtime.block_on(watch(&key))
 }

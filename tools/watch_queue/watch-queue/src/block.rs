@@ -1,18 +1,27 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Block devices: requests to them that fail.
 
-use std::{fmt, io, num::NonZeroU32};
+use std::{fmt, num::NonZeroU32};
 
 use crate::{
     event::Source,
     message::{u32_at, u64_at},
-    DeviceNumber, Message, Type,
+    DeviceNumber, Errno, Message, MessageType,
 };
 
 /// A request to a block device failed, or some of it: `WATCH_TYPE_BLOCK_NOTIFY`.
+///
+/// ```
+/// use watch_queue::{BlockEvent, BlockOp};
+///
+/// fn is_lost_data(event: &BlockEvent) -> bool {
+///     event.op == BlockOp::Write && event.len > 0
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct BlockEvent {
     /// The whole device.
     pub device: DeviceNumber,
@@ -30,10 +39,18 @@ pub struct BlockEvent {
     /// How much of it failed, in bytes.
     pub len: u32,
     /// The errno.
-    pub error: u32,
+    pub error: Errno,
 }
 
 /// The kinds of failures: `enum block_notification_subtype`.
+///
+/// ```
+/// use watch_queue::{BlockEvent, BlockFailure};
+///
+/// fn is_dying(event: &BlockEvent) -> bool {
+///     matches!(event.failure, BlockFailure::Medium | BlockFailure::Timeout)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -62,6 +79,10 @@ pub enum BlockFailure {
 }
 
 /// What can be done with a block device: `enum block_notification_op`.
+///
+/// ```
+/// assert_eq!(watch_queue::BlockOp::WriteZeroes.to_string(), "write of zeroes");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -85,8 +106,8 @@ pub enum BlockOp {
     Other,
 }
 
-impl From<u32> for BlockOp {
-    fn from(number: u32) -> Self {
+impl BlockOp {
+    fn from_number(number: u32) -> Self {
         match number {
             0 => Self::Read,
             1 => Self::Write,
@@ -116,7 +137,7 @@ impl fmt::Display for BlockOp {
 }
 
 impl<'a> Source<'a> for BlockEvent {
-    const TYPE: Type = Type::BLOCK;
+    const TYPE: MessageType = MessageType::BLOCK;
     const NAME: &'static str = "block";
     const SUBTYPES: &'static [&'static str] = &[
         "io",
@@ -154,10 +175,10 @@ impl<'a> Source<'a> for BlockEvent {
             partition: NonZeroU32::new(u32_at(bytes, 36)?),
             diskseq: u64_at(bytes, 8)?,
             failure,
-            op: u32_at(bytes, 40)?.into(),
+            op: BlockOp::from_number(u32_at(bytes, 40)?),
             sector: u64_at(bytes, 16)?,
             len: u32_at(bytes, 24)?,
-            error: u32_at(bytes, 44)?,
+            error: Errno::from_raw(u32_at(bytes, 44)?),
         })
     }
 }
@@ -168,9 +189,12 @@ impl fmt::Display for BlockEvent {
         if let Some(partition) = self.partition {
             write!(f, " partition {partition}")?;
         }
-        let error = io::Error::from_raw_os_error(self.error as i32);
         let Self {
-            op, len, sector, ..
+            op,
+            len,
+            sector,
+            error,
+            ..
         } = self;
         write!(f, " {op}, {len} bytes at sector {sector}: {error}")
     }

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Devices that come and go.
 
@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt, num::NonZeroU32};
 use crate::{
     event::Source,
     message::{text_at, u16_at, u32_at},
-    DeviceNumber, Message, Type,
+    DeviceNumber, Message, MessageType,
 };
 
 /// `NOTIFY_DEVICE_CUT`, among the type-specific bits.
@@ -16,13 +16,24 @@ const CUT: u16 = 1;
 /// Something happened to a device: `WATCH_TYPE_DEVICE_NOTIFY`.
 ///
 /// Its names are borrowed from the buffer of the read.
+///
+/// ```
+/// use watch_queue::{DeviceChange, DeviceEvent};
+///
+/// fn show(event: &DeviceEvent<'_>) {
+///     if event.change == DeviceChange::Added {
+///         println!("{} is there", event.name);
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct DeviceEvent<'a> {
     /// What the device is called, among those of its subsystem.
-    pub name: Name<'a>,
-    /// Whether a name did not fit into the message, and was cut.
-    pub cut: bool,
+    pub name: DeviceName<'a>,
+    /// Whether a name did not fit into the message, and was truncated.
+    pub truncated: bool,
     /// What happened to it.
     #[cfg_attr(feature = "serde", serde(rename = "event"))]
     pub change: DeviceChange,
@@ -32,6 +43,14 @@ pub struct DeviceEvent<'a> {
 }
 
 /// What can happen to a device: `enum device_notification_subtype`.
+///
+/// ```
+/// use watch_queue::DeviceChange;
+///
+/// fn comes(change: DeviceChange) -> bool {
+///     matches!(change, DeviceChange::Added | DeviceChange::Connected)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -52,19 +71,32 @@ pub enum DeviceChange {
 }
 
 /// What a device is.
+///
+/// ```
+/// use watch_queue::{Device, DeviceEvent};
+///
+/// fn product(event: &DeviceEvent<'_>) -> Option<(u16, u16)> {
+///     match event.device {
+///         Device::Usb { vendor, product, .. } => Some((vendor, product)),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(untagged))]
 #[non_exhaustive]
 pub enum Device<'a> {
     /// Any device.
+    #[non_exhaustive]
     Any {
         /// Its bus or class.
-        subsystem: Name<'a>,
+        subsystem: DeviceName<'a>,
         /// Its number, if it has one.
         number: Option<DeviceNumber>,
     },
     /// A USB device that was connected or disconnected, hubs included.
+    #[non_exhaustive]
     Usb {
         /// The number of the bus.
         bus: u32,
@@ -82,59 +114,79 @@ pub enum Device<'a> {
 /// A name that the kernel has given to something.
 ///
 /// `Display` escapes what is not printable ASCII; JSON has U+FFFD for what is not UTF-8.
+///
+/// ```
+/// use watch_queue::DeviceName;
+///
+/// let name = DeviceName::from_bytes(b"sd\x1b");
+/// assert_eq!(name.to_string(), "sd\\x1b");
+/// assert_eq!(name, "sd\x1b");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Name<'a>(&'a [u8]);
+pub struct DeviceName<'a>(&'a [u8]);
 
-impl<'a> Name<'a> {
+impl<'a> DeviceName<'a> {
     /// A name, to compare with one.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::DeviceName::from_bytes(b"sda"), "sda");
+    /// ```
     pub const fn from_bytes(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
     /// The name as it is.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::DeviceName::from_bytes(b"sda").as_bytes(), b"sda");
+    /// ```
     pub fn as_bytes(self) -> &'a [u8] {
         self.0
     }
 
     /// The name as text, with U+FFFD for what is not UTF-8.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::DeviceName::from_bytes(b"a\xff").to_string_lossy(), "a\u{fffd}");
+    /// ```
     pub fn to_string_lossy(self) -> Cow<'a, str> {
         String::from_utf8_lossy(self.0)
     }
 }
 
-impl PartialEq<str> for Name<'_> {
+impl PartialEq<str> for DeviceName<'_> {
     fn eq(&self, other: &str) -> bool {
         self.0 == other.as_bytes()
     }
 }
 
-impl PartialEq<&str> for Name<'_> {
+impl PartialEq<&str> for DeviceName<'_> {
     fn eq(&self, other: &&str) -> bool {
         self == *other
     }
 }
 
-impl fmt::Display for Name<'_> {
+impl fmt::Display for DeviceName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.escape_ascii().fmt(f)
     }
 }
 
-impl fmt::Debug for Name<'_> {
+impl fmt::Debug for DeviceName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{self}\"")
     }
 }
 
 #[cfg(feature = "serde")]
-impl serde::Serialize for Name<'_> {
+impl serde::Serialize for DeviceName<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.to_string_lossy())
     }
 }
 
 impl<'a> Source<'a> for DeviceEvent<'a> {
-    const TYPE: Type = Type::DEVICE;
+    const TYPE: MessageType = MessageType::DEVICE;
     const NAME: &'static str = "device";
     const SUBTYPES: &'static [&'static str] = &[
         "added",
@@ -170,7 +222,7 @@ impl<'a> Source<'a> for DeviceEvent<'a> {
             _ => (
                 text_at(bytes, 48, 64)?,
                 Device::Any {
-                    subsystem: Name(text_at(bytes, 16, 32)?),
+                    subsystem: DeviceName(text_at(bytes, 16, 32)?),
                     number: match (u32_at(bytes, 8)?, u32_at(bytes, 12)?) {
                         (0, 0) => None,
                         (major, minor) => Some(DeviceNumber { major, minor }),
@@ -179,8 +231,8 @@ impl<'a> Source<'a> for DeviceEvent<'a> {
             ),
         };
         Some(Self {
-            name: Name(name),
-            cut: message.type_info() & CUT != 0,
+            name: DeviceName(name),
+            truncated: message.type_info() & CUT != 0,
             change,
             device,
         })
@@ -211,8 +263,8 @@ impl fmt::Display for DeviceEvent<'_> {
                 write!(f, " device {address}")?;
             }
         }
-        if self.cut {
-            write!(f, " (cut)")?;
+        if self.truncated {
+            write!(f, " (truncated)")?;
         }
         Ok(())
     }

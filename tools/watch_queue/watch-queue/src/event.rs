@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Events: messages whose type is known.
 //!
@@ -15,42 +15,92 @@ use crate::{
 /// Which source a message is from: `enum watch_notification_type`.
 ///
 /// Messages have room for 24 bits of it.
+///
+/// ```
+/// use watch_queue::MessageType;
+///
+/// assert_eq!(MessageType::BLOCK.to_string(), "block");
+/// assert_eq!("block".parse(), Ok(MessageType::BLOCK));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Type(u32);
+pub struct MessageType(u32);
 
-impl Type {
+impl MessageType {
     /// The queue itself.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::META.name(), Some("meta"));
+    /// ```
     pub const META: Self = Self(0);
 
     /// Keys and keyrings.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::KEY.name(), Some("key"));
+    /// ```
     pub const KEY: Self = Self(1);
 
     /// Mounts.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::MOUNT.name(), Some("mount"));
+    /// ```
     pub const MOUNT: Self = Self(2);
 
     /// Mounted file systems.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::SUPERBLOCK.name(), Some("superblock"));
+    /// ```
     pub const SUPERBLOCK: Self = Self(3);
 
     /// Block devices.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::BLOCK.name(), Some("block"));
+    /// ```
     pub const BLOCK: Self = Self(4);
 
     /// Devices and buses.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::DEVICE.name(), Some("device"));
+    /// ```
     pub const DEVICE: Self = Self(5);
 
     /// The largest type that a message can have.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::MAX.number(), 0xffffff);
+    /// ```
     pub const MAX: Self = Self(0x00ff_ffff);
 
     /// The type of this number, known or not.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::new(77).to_string(), "type=77");
+    /// ```
     pub const fn new(number: u32) -> Self {
         Self(number)
     }
 
     /// The number of the type.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::KEY.number(), 1);
+    /// ```
     pub const fn number(self) -> u32 {
         self.0
     }
 
     /// What the type is called, if it is known.
+    ///
+    /// ```
+    /// use watch_queue::MessageType;
+    ///
+    /// assert_eq!(MessageType::KEY.name(), Some("key"));
+    /// assert_eq!(MessageType::new(77).name(), None);
+    /// ```
     pub fn name(self) -> Option<&'static str> {
         Event::SOURCES
             .iter()
@@ -59,6 +109,10 @@ impl Type {
     }
 
     /// What its events are called, by subtype; empty if the type is not known.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::MessageType::META.subtypes(), ["removal", "loss"]);
+    /// ```
     pub fn subtypes(self) -> &'static [&'static str] {
         Event::SOURCES
             .iter()
@@ -68,7 +122,7 @@ impl Type {
 }
 
 /// The name of the type, or `type=` and its number.
-impl fmt::Display for Type {
+impl fmt::Display for MessageType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {
             Some(name) => f.pad(name),
@@ -77,23 +131,45 @@ impl fmt::Display for Type {
     }
 }
 
-impl FromStr for Type {
-    type Err = String;
+impl FromStr for MessageType {
+    type Err = BadMessageType;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, BadMessageType> {
         if let Some(source) = Event::SOURCES.iter().find(|source| source.1 == text) {
             return Ok(source.0);
         }
         let known = || Event::SOURCES.map(|source| source.1).join(", ");
-        let number = text
-            .strip_prefix("type=")
-            .ok_or_else(|| format!("no type '{text}'; there are {} and type=NUMBER", known()))?;
+        let number = text.strip_prefix("type=").ok_or_else(|| {
+            BadMessageType(format!(
+                "no type '{text}'; there are {} and type=NUMBER",
+                known()
+            ))
+        })?;
         parse_number(number)
             .map(Self)
             .filter(|&kind| kind <= Self::MAX)
-            .ok_or_else(|| format!("'{number}' is not a number of 24 bits"))
+            .ok_or_else(|| BadMessageType(format!("'{number}' is not a number of 24 bits")))
     }
 }
+
+/// What was given is not the type of a message.
+///
+/// ```
+/// use watch_queue::MessageType;
+///
+/// let error = "disk".parse::<MessageType>().unwrap_err();
+/// assert!(error.to_string().contains("block"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadMessageType(String);
+
+impl fmt::Display for BadMessageType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadMessageType {}
 
 /// A number as C writes it, decimal or hexadecimal.
 pub(crate) fn parse_number(text: &str) -> Option<u32> {
@@ -117,7 +193,7 @@ pub(crate) fn parse_long(text: &str) -> Option<u64> {
 ///
 /// `Display` says in plain words what happened, for one who knows the type and the subtype.
 pub(crate) trait Source<'a>: Sized + fmt::Display {
-    const TYPE: Type;
+    const TYPE: MessageType;
 
     /// What the type is called.
     const NAME: &'static str;
@@ -134,6 +210,18 @@ macro_rules! sources {
         /// What a message says.
         ///
         /// `Display` says it in plain words.
+        ///
+        /// ```
+        /// use watch_queue::{Event, Message};
+        ///
+        /// fn show(message: Message<'_>) {
+        ///     match message.event() {
+        ///         Event::Key(event) => println!("key {}", event.key),
+        ///         Event::Unknown(message) => println!("new to me: {message}"),
+        ///         event => println!("{event}"),
+        ///     }
+        /// }
+        /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize))]
         #[cfg_attr(feature = "serde", serde(tag = "type", rename_all = "lowercase"))]
@@ -145,8 +233,8 @@ macro_rules! sources {
         }
 
         impl<'a> Event<'a> {
-            /// Type, name and names of the subtypes.
-            const SOURCES: [(Type, &'static str, &'static [&'static str]);
+            /// MessageType, name and names of the subtypes.
+            const SOURCES: [(MessageType, &'static str, &'static [&'static str]);
                 [$(stringify!($variant)),*].len()] = [$((
                 <$event as Source<'a>>::TYPE,
                 <$event as Source<'a>>::NAME,

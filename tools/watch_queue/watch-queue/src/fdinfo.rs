@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Statistics: what `/proc/PID/fdinfo/N` of either end of a notification pipe tells.
 
@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 
 use crate::{
     event::{parse_long, parse_number},
-    Rule,
+    Rule, Watched,
 };
 
 /// What a queue has done so far, and how it is set up.
@@ -57,6 +57,14 @@ pub struct Stats {
 }
 
 /// One thing that a queue watches.
+///
+/// ```
+/// use watch_queue::Stats;
+///
+/// fn has_disks(stats: &Stats) -> bool {
+///     stats.watches.iter().any(|watch| watch.source == "block")
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -72,6 +80,12 @@ pub struct Watch {
 }
 
 /// Why there are no statistics in a text.
+///
+/// ```
+/// use watch_queue::{BadStats, Stats};
+///
+/// assert_eq!("pos:\t0\n".parse::<Stats>(), Err(BadStats::NotThere));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadStats {
@@ -129,6 +143,31 @@ impl FromStr for Stats {
             watches: values("watch")
                 .map(|value| Watch::from_fdinfo(value).ok_or(malformed("watch")))
                 .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Stats {
+    /// Returns whether this watch is among them.
+    ///
+    /// [`Queue::still_watched`](crate::Queue::still_watched) is that for one watch; with many, ask
+    /// for the statistics once.
+    ///
+    /// ```no_run
+    /// use watch_queue::{KeySerial, Queue};
+    ///
+    /// let queue = Queue::new(256)?;
+    /// let watched = queue.watch(KeySerial::SESSION_KEYRING, 1)?;
+    /// assert!(queue.stats()?.has(&watched));
+    /// # Ok::<(), watch_queue::Error>(())
+    /// ```
+    pub fn has(&self, watched: &Watched) -> bool {
+        self.watches.iter().any(|watch| {
+            watch.tag == watched.tag
+                && watch.source == watched.source
+                && watched
+                    .key
+                    .map_or(true, |key| watch.id == key.serial() as u64)
         })
     }
 }

@@ -1,12 +1,18 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Filters: which messages a queue takes.
 
 use std::{fmt, str::FromStr};
 
-use crate::{event::parse_number, message::INFO_ID, Type};
+use crate::{event::parse_number, message::INFO_ID, BadMessageType, Message, MessageType};
 
 /// How many rules a filter can have.
+///
+/// ```
+/// use watch_queue::{Filter, MessageType, Rule, MAX_RULES};
+///
+/// assert!(Filter::new([Rule::new(MessageType::KEY); MAX_RULES]).is_ok());
+/// ```
 pub const MAX_RULES: usize = 16;
 
 /// Size of a `struct watch_notification_type_filter` in words.
@@ -23,10 +29,10 @@ const INFO_LENGTH: u32 = 0x0000_007f;
 /// subtypes are names, numbers and ranges of numbers with commas between them:
 ///
 /// ```
-/// use watch_queue::{Rule, Type};
+/// use watch_queue::{Rule, MessageType};
 ///
 /// let rule: Rule = "key:linked,unlinked".parse()?;
-/// assert_eq!(rule, Rule::new(Type::KEY).subtypes([2, 3]));
+/// assert_eq!(rule, Rule::new(MessageType::KEY).subtypes([2, 3]));
 /// assert_eq!("key:2-3".parse::<Rule>()?, rule);
 /// assert_eq!(rule.to_string(), "key:linked,unlinked");
 ///
@@ -36,14 +42,14 @@ const INFO_LENGTH: u32 = 0x0000_007f;
 /// ```
 ///
 /// Mainline kernels know only the first 32 subtypes, and skip rules for types other than
-/// [`META`](Type::META) and [`KEY`](Type::KEY).
+/// [`META`](MessageType::META) and [`KEY`](MessageType::KEY).
 ///
 /// # Invariants
 ///
 /// `info_filter` has no bit outside of `info_mask`, which has none of the size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    kind: Type,
+    kind: MessageType,
     info_filter: u32,
     info_mask: u32,
     /// Bit N % 32 of word N / 32.
@@ -52,7 +58,14 @@ pub struct Rule {
 
 impl Rule {
     /// Accepts all messages of a type.
-    pub fn new(kind: Type) -> Self {
+    ///
+    /// ```
+    /// use watch_queue::{MessageType, Rule};
+    ///
+    /// assert_eq!(Rule::new(MessageType::KEY), "key".parse()?);
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
+    pub fn new(kind: MessageType) -> Self {
         // INVARIANT: There are no bits.
         Self {
             kind,
@@ -63,6 +76,13 @@ impl Rule {
     }
 
     /// Accepts these subtypes only.
+    ///
+    /// ```
+    /// use watch_queue::{MessageType, Rule};
+    ///
+    /// assert_eq!(Rule::new(MessageType::META).subtypes([1]), "meta:loss".parse()?);
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
     #[must_use]
     pub fn subtypes(mut self, subtypes: impl IntoIterator<Item = u8>) -> Self {
         self.subtypes = [0; 8];
@@ -79,6 +99,14 @@ impl Rule {
     ///
     /// [`BadRule`] for what the kernel refuses: a filter with bits outside of the mask, or a mask
     /// with bits of the size.
+    ///
+    /// ```
+    /// use watch_queue::{MessageType, Rule};
+    ///
+    /// let rule = Rule::new(MessageType::DEVICE);
+    /// assert!(rule.info(0x10000, 0x10000).is_ok());
+    /// assert!(rule.info(0x10000, 0).is_err());
+    /// ```
     pub fn info(mut self, filter: u32, mask: u32) -> Result<Self, BadRule> {
         if filter & !mask != 0 {
             return Err(BadRule(format!(
@@ -96,6 +124,12 @@ impl Rule {
     }
 
     /// Accepts messages only from the watch with this tag.
+    ///
+    /// ```
+    /// use watch_queue::{MessageType, Rule};
+    ///
+    /// assert_eq!(Rule::new(MessageType::KEY).tag(7).info_bits(), (0x700, 0xff00));
+    /// ```
     #[must_use]
     pub fn tag(mut self, tag: u8) -> Self {
         // INVARIANT: These bits are none of the size, and the shifted tag is all among them.
@@ -105,16 +139,50 @@ impl Rule {
     }
 
     /// The type that it accepts.
-    pub fn kind(&self) -> Type {
+    ///
+    /// ```
+    /// use watch_queue::{MessageType, Rule};
+    ///
+    /// assert_eq!("key:linked".parse::<Rule>()?.kind(), MessageType::KEY);
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
+    pub fn kind(&self) -> MessageType {
         self.kind
     }
 
     /// Whether it accepts this subtype.
+    ///
+    /// ```
+    /// let rule: watch_queue::Rule = "key:linked".parse()?;
+    /// assert!(rule.accepts_subtype(2) && !rule.accepts_subtype(3));
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
     pub fn accepts_subtype(&self, subtype: u8) -> bool {
         self.subtypes[usize::from(subtype / 32)] >> (subtype % 32) & 1 != 0
     }
 
+    /// Returns whether it accepts this message, as the kernel decides it.
+    ///
+    /// ```
+    /// use watch_queue::{Message, MessageType, Rule};
+    ///
+    /// fn is_wanted(message: Message<'_>) -> bool {
+    ///     Rule::new(MessageType::KEY).subtypes([2, 3]).accepts(message)
+    /// }
+    /// ```
+    pub fn accepts(&self, message: Message<'_>) -> bool {
+        message.kind() == self.kind
+            && self.accepts_subtype(message.subtype())
+            && message.info() & self.info_mask == self.info_filter
+    }
+
     /// What the bits of `info` have to be, and which of them matter.
+    ///
+    /// ```
+    /// let rule: watch_queue::Rule = "device info=0x10000/0x30000".parse()?;
+    /// assert_eq!(rule.info_bits(), (0x10000, 0x30000));
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
     pub fn info_bits(&self) -> (u32, u32) {
         (self.info_filter, self.info_mask)
     }
@@ -136,7 +204,7 @@ impl Rule {
         let kind = parse_number(field("type")?)?;
         let subtypes = parse_subtypes(field("subtypes")?, &[]).ok()?;
         let (filter, mask) = parse_info(field("info")?).ok()?;
-        let rule = Self::new(Type::new(kind)).subtypes(subtypes);
+        let rule = Self::new(MessageType::new(kind)).subtypes(subtypes);
         rule.info(filter, mask).ok()
     }
 }
@@ -192,7 +260,7 @@ impl FromStr for Rule {
             Some((kind, subtypes)) => (kind, Some(subtypes)),
             None => (first, None),
         };
-        let mut rule = Self::new(kind.parse().map_err(BadRule)?);
+        let mut rule = Self::new(kind.parse::<MessageType>()?);
         if let Some(subtypes) = subtypes {
             rule = rule.subtypes(parse_subtypes(subtypes, rule.kind.subtypes())?);
         }
@@ -248,6 +316,11 @@ impl serde::Serialize for Rule {
 }
 
 /// What was asked for is not a rule, or not one that the kernel takes.
+///
+/// ```
+/// let error = "key:linkd".parse::<watch_queue::Rule>().unwrap_err();
+/// assert!(error.to_string().starts_with("no subtype 'linkd'"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRule(String);
 
@@ -259,15 +332,21 @@ impl fmt::Display for BadRule {
 
 impl std::error::Error for BadRule {}
 
+impl From<BadMessageType> for BadRule {
+    fn from(error: BadMessageType) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// A filter: 1 to [`MAX_RULES`] rules, of which one has to accept a message.
 ///
 /// Losses and removals come past any filter.
 ///
 /// ```
-/// use watch_queue::{Filter, Rule, Type};
+/// use watch_queue::{Filter, Rule, MessageType};
 ///
 /// let filter = Filter::new([
-///     Rule::new(Type::META),
+///     Rule::new(MessageType::META),
 ///     "key:linked,unlinked".parse()?,
 /// ])?;
 /// assert_eq!(filter.rules().len(), 2);
@@ -286,6 +365,14 @@ impl Filter {
     /// # Errors
     ///
     /// [`BadRule`] if there are none, or more than [`MAX_RULES`].
+    ///
+    /// ```
+    /// use watch_queue::Filter;
+    ///
+    /// assert!(Filter::new(["key".parse()?]).is_ok());
+    /// assert!(Filter::new([]).is_err());
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Result<Self, BadRule> {
         let rules: Vec<_> = rules.into_iter().take(MAX_RULES + 1).collect();
         if rules.is_empty() {
@@ -299,11 +386,23 @@ impl Filter {
     }
 
     /// The rules.
+    ///
+    /// ```
+    /// let filter = watch_queue::Filter::new(["key".parse()?])?;
+    /// assert_eq!(filter.rules()[0].to_string(), "key");
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
     pub fn rules(&self) -> &[Rule] {
         &self.0
     }
 
     /// A `struct watch_notification_filter`, as words in the byte order of this machine.
+    ///
+    /// ```
+    /// let words = watch_queue::Filter::new(["key".parse()?])?.to_words();
+    /// assert_eq!(words[..3], [1, 0, 1]);
+    /// # Ok::<(), watch_queue::BadRule>(())
+    /// ```
     pub fn to_words(&self) -> Vec<u32> {
         let mut words = vec![self.0.len() as u32, 0];
         words.extend(self.0.iter().flat_map(Rule::words));

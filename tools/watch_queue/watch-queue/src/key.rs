@@ -1,55 +1,91 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Keys: how they are named, and what happens to them.
 
-use std::{ffi::CString, fmt, io, num::NonZeroU32, str::FromStr};
+use std::{ffi::CString, fmt, io, str::FromStr};
 
 use crate::{
     event::Source,
     message::{u32_at, MIN_MESSAGE},
-    sys, Message, Type,
+    sys, Errno, Message, MessageType,
 };
 
-/// A key or keyring, by serial number, or one of the keyrings that every process has.
+/// The serial number of a key or keyring, or one of the keyrings that every process has.
 ///
 /// ```
-/// use watch_queue::Key;
+/// use watch_queue::KeySerial;
 ///
-/// assert_eq!(Key::SESSION_KEYRING.to_string(), "-3");
-/// assert_eq!(Key::from_serial(0x2b4d5f01).serial(), 726490881);
+/// assert_eq!(KeySerial::SESSION_KEYRING.to_string(), "-3");
+/// assert_eq!(KeySerial::from_serial(0x2b4d5f01).serial(), 726490881);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
-pub struct Key(i32);
+pub struct KeySerial(i32);
 
-impl Key {
+impl KeySerial {
     /// The calling thread's keyring, `@t`.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::THREAD_KEYRING.serial(), -1);
+    /// ```
     pub const THREAD_KEYRING: Self = Self(-1);
 
     /// The calling process's keyring, `@p`.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::PROCESS_KEYRING.serial(), -2);
+    /// ```
     pub const PROCESS_KEYRING: Self = Self(-2);
 
     /// The session keyring, `@s`.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::SESSION_KEYRING.serial(), -3);
+    /// ```
     pub const SESSION_KEYRING: Self = Self(-3);
 
     /// The user's keyring, `@u`.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::USER_KEYRING.serial(), -4);
+    /// ```
     pub const USER_KEYRING: Self = Self(-4);
 
     /// The user's default session keyring, `@us`.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::USER_SESSION_KEYRING.serial(), -5);
+    /// ```
     pub const USER_SESSION_KEYRING: Self = Self(-5);
 
     /// The group's keyring, `@g`, for which kernels have a number only.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::GROUP_KEYRING.serial(), -6);
+    /// ```
     pub const GROUP_KEYRING: Self = Self(-6);
 
     /// The key that authorises the instantiation of another, `@a`.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::REQKEY_AUTH_KEY.serial(), -7);
+    /// ```
     pub const REQKEY_AUTH_KEY: Self = Self(-7);
 
     /// The key with this serial number.  Negative ones are as `linux/keyctl.h` numbers them.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::from_serial(42).to_string(), "42");
+    /// ```
     pub const fn from_serial(serial: i32) -> Self {
         Self(serial)
     }
 
     /// The serial number.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::KeySerial::USER_KEYRING.serial(), -4);
+    /// ```
     pub const fn serial(self) -> i32 {
         self.0
     }
@@ -60,6 +96,12 @@ impl Key {
     /// # Errors
     ///
     /// `ENOKEY` if there is no such key; the others of `KEYCTL_GET_KEYRING_ID`.
+    ///
+    /// ```no_run
+    /// let keyring = watch_queue::KeySerial::SESSION_KEYRING.resolve()?;
+    /// println!("the session keyring is {keyring}");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn resolve(self) -> io::Result<Self> {
         if self.0 < 0 {
             sys::keyring_id(self)
@@ -69,7 +111,7 @@ impl Key {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for KeySerial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -85,15 +127,16 @@ impl fmt::Display for Key {
 /// | `%TYPE:DESCRIPTION` | a key, by its description |
 ///
 /// ```
-/// use watch_queue::{Key, KeyName};
+/// use watch_queue::{KeySerial, KeyName};
 ///
-/// assert_eq!("@s".parse(), Ok(KeyName::Key(Key::SESSION_KEYRING)));
+/// assert_eq!("@s".parse(), Ok(KeyName::Serial(KeySerial::SESSION_KEYRING)));
 /// assert!("@x".parse::<KeyName>().is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyName {
     /// A key that needs no search.
-    Key(Key),
+    Serial(KeySerial),
     /// A key that has to be searched for.
     Search {
         /// Its type, such as `keyring` or `user`.
@@ -104,6 +147,11 @@ pub enum KeyName {
 }
 
 /// What was given is not the name of a key.
+///
+/// ```
+/// let error = "@x".parse::<watch_queue::KeyName>().unwrap_err();
+/// assert!(error.to_string().starts_with("'@x' is no key"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadKeyName(String);
 
@@ -135,18 +183,18 @@ impl FromStr for KeyName {
                 description: description.to_owned(),
             });
         }
-        Ok(Self::Key(match name {
-            "@t" => Key::THREAD_KEYRING,
-            "@p" => Key::PROCESS_KEYRING,
-            "@s" => Key::SESSION_KEYRING,
-            "@u" => Key::USER_KEYRING,
-            "@us" => Key::USER_SESSION_KEYRING,
-            "@g" => Key::GROUP_KEYRING,
-            "@a" => Key::REQKEY_AUTH_KEY,
+        Ok(Self::Serial(match name {
+            "@t" => KeySerial::THREAD_KEYRING,
+            "@p" => KeySerial::PROCESS_KEYRING,
+            "@s" => KeySerial::SESSION_KEYRING,
+            "@u" => KeySerial::USER_KEYRING,
+            "@us" => KeySerial::USER_SESSION_KEYRING,
+            "@g" => KeySerial::GROUP_KEYRING,
+            "@a" => KeySerial::REQKEY_AUTH_KEY,
             _ => crate::event::parse_number(name)
                 .and_then(|serial| i32::try_from(serial).ok())
                 .filter(|&serial| serial > 0)
-                .map(Key::from_serial)
+                .map(KeySerial::from_serial)
                 .ok_or_else(bad)?,
         }))
     }
@@ -160,10 +208,16 @@ impl KeyName {
     ///
     /// # Errors
     ///
-    /// `ENOKEY` if there is no such key; the others of [`Key::resolve`].
-    pub fn find(&self) -> io::Result<Key> {
+    /// `ENOKEY` if there is no such key; the others of [`KeySerial::resolve`].
+    ///
+    /// ```no_run
+    /// let key = "%user:song".parse::<watch_queue::KeyName>()?.find()?;
+    /// println!("the song is {key}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn find(&self) -> io::Result<KeySerial> {
         let (kind, description) = match self {
-            Self::Key(key) => return key.resolve(),
+            Self::Serial(key) => return key.resolve(),
             Self::Search { kind, description } => (kind.as_str(), description.as_str()),
         };
         sys::request_key(&CString::new(kind)?, &CString::new(description)?).or_else(|error| {
@@ -179,7 +233,7 @@ impl KeyName {
 /// The key of one line of `/proc/keys`, if it is one of this type and description and in use.
 ///
 /// Behind the description may be a colon and what its type has to say of the key.
-fn listed_key(line: &str, kind: &str, description: &str) -> Option<Key> {
+fn listed_key(line: &str, kind: &str, description: &str) -> Option<KeySerial> {
     let mut rest = line;
     let mut column = || {
         let (column, after) = rest.trim_start().split_once(' ')?;
@@ -200,42 +254,65 @@ fn listed_key(line: &str, kind: &str, description: &str) -> Option<Key> {
     let is_it = its_kind == kind && (after.is_empty() || after.starts_with(':'));
     // Instantiated, and neither revoked, dead, negative nor invalidated.
     let in_use = flags.starts_with('I') && !flags.contains(['R', 'D', 'N', 'i']);
-    (is_it && in_use).then_some(Key::from_serial(serial))
+    (is_it && in_use).then_some(KeySerial::from_serial(serial))
 }
 
 /// Something that happened to a key: `WATCH_TYPE_KEY_NOTIFY`.
+///
+/// ```
+/// use watch_queue::{KeyChange, KeyEvent};
+///
+/// fn is_revoked(event: &KeyEvent) -> bool {
+///     event.change == KeyChange::Revoked
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct KeyEvent {
     /// The key that is watched.
-    pub key: Key,
+    pub key: KeySerial,
     /// What happened to it.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub change: KeyChange,
 }
 
 /// What can happen to a key: `enum key_notification_subtype`.
+///
+/// ```
+/// use watch_queue::{KeyChange, KeySerial};
+///
+/// fn member(change: KeyChange) -> Option<KeySerial> {
+///     match change {
+///         KeyChange::Linked { member, .. } | KeyChange::Unlinked { member, .. } => Some(member),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "event", rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum KeyChange {
     /// It was given its payload, or was refused one.
+    #[non_exhaustive]
     Instantiated {
         /// The errno that those get who ask for the key, if it was refused.
-        error: Option<NonZeroU32>,
+        error: Option<Errno>,
     },
     /// Its payload was replaced.
     Updated,
     /// A key was linked into this keyring.
+    #[non_exhaustive]
     Linked {
         /// Which.
-        member: Key,
+        member: KeySerial,
     },
     /// A key was unlinked from this keyring.
+    #[non_exhaustive]
     Unlinked {
         /// Which.
-        member: Key,
+        member: KeySerial,
     },
     /// All keys were unlinked from this keyring.
     Cleared,
@@ -248,7 +325,7 @@ pub enum KeyChange {
 }
 
 impl<'a> Source<'a> for KeyEvent {
-    const TYPE: Type = Type::KEY;
+    const TYPE: MessageType = MessageType::KEY;
     const NAME: &'static str = "key";
     const SUBTYPES: &'static [&'static str] = &[
         "instantiated",
@@ -262,11 +339,15 @@ impl<'a> Source<'a> for KeyEvent {
     ];
 
     fn parse(message: Message<'a>) -> Option<Self> {
-        let key = |offset| Some(Key::from_serial(u32_at(message.bytes(), offset)? as i32));
+        let key = |offset| {
+            Some(KeySerial::from_serial(
+                u32_at(message.bytes(), offset)? as i32
+            ))
+        };
         let (watched, aux) = (key(MIN_MESSAGE)?, key(MIN_MESSAGE + 4)?);
         let change = match message.subtype() {
             0 => KeyChange::Instantiated {
-                error: NonZeroU32::new(aux.serial().unsigned_abs()),
+                error: Errno::not_zero(aux.serial().unsigned_abs()),
             },
             1 => KeyChange::Updated,
             2 => KeyChange::Linked { member: aux },
@@ -290,8 +371,7 @@ impl fmt::Display for KeyEvent {
         match self.change {
             KeyChange::Linked { member } => write!(f, "{member} into {key}"),
             KeyChange::Unlinked { member } => write!(f, "{member} from {key}"),
-            KeyChange::Instantiated { error: Some(errno) } => {
-                let error = io::Error::from_raw_os_error(errno.get() as i32);
+            KeyChange::Instantiated { error: Some(error) } => {
                 write!(f, "{key} negatively: {error}")
             }
             _ => write!(f, "{key}"),
@@ -306,7 +386,8 @@ mod tests {
 
     #[test]
     fn proc_keys_is_read_as_keyctl_does() {
-        let find = |line, kind, description| listed_key(line, kind, description).map(Key::serial);
+        let find =
+            |line, kind, description| listed_key(line, kind, description).map(KeySerial::serial);
         let ring = "0b7a1c2d I--Q---     4 perm 3f030000  1000 65534 keyring   _ses: 1/4";
         assert_eq!(find(ring, "keyring", "_ses"), Some(0x0b7a1c2d));
         assert_eq!(find(ring, "keyring", "_se"), None);

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Linux's general notification queue: what happens to keys and keyrings, mounts, file systems,
 //! block devices and devices, read from a pipe.
@@ -8,36 +8,23 @@
 //! [`event`](Message::event) says what happened.
 //!
 //! ```no_run
-//! use watch_queue::{Event, Filter, KeyChange, KeyName, Queue};
+//! use std::{fs::File, os::unix::io::AsFd};
+//! use watch_queue::{Event, KeyChange, KeyName, Object, Queue};
 //!
 //! let queue = Queue::new(256)?;
-//! queue.set_filter(&Filter::new(["key:linked".parse()?])?)?;
-//! queue.watch_key("%:mine".parse::<KeyName>()?.find()?, 1)?;
+//! queue.watch("%:mine".parse::<KeyName>()?.find()?, 1)?;
+//! queue.watch(Object::BlockDevice(File::open("/dev/sda")?.as_fd()), 2)?;
 //!
 //! let mut buffer = vec![0; 4096];
 //! for message in queue.read(&mut buffer)? {
-//!     if let Event::Key(event) = message?.event() {
-//!         if let KeyChange::Linked { member } = event.change {
-//!             println!("{member} is in {} now", event.key);
+//!     match message?.event() {
+//!         Event::Key(event) => {
+//!             if let KeyChange::Linked { member, .. } = event.change {
+//!                 println!("{member} is in {} now", event.key);
+//!             }
 //!         }
-//!     }
-//! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! Keys are watched with [`Queue::watch_key`], everything else with [`Queue::watch`]:
-//!
-//! ```no_run
-//! use std::{fs::File, os::fd::AsFd};
-//! use watch_queue::{Event, Object, Queue};
-//!
-//! let queue = Queue::new(256)?;
-//! queue.watch(Object::BlockDevice(File::open("/dev/sda")?.as_fd()), 1)?;
-//!
-//! let mut buffer = vec![0; 4096];
-//! for message in queue.read(&mut buffer)? {
-//!     if let Event::Block(event) = message?.event() {
-//!         println!("sector {} is bad: {:?}", event.sector, event.failure);
+//!         Event::Block(event) => println!("sector {} is bad: {}", event.sector, event.error),
+//!         _ => {}
 //!     }
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -49,35 +36,44 @@
 //!   [loss](MetaEvent::Loss) stands where they would have been; kernels that count say how many.
 //!   What the program knows of the things that it watches is out of date then, and it should look
 //!   at them again.
-//! - A watch ends when what it watches goes; a [removal](MetaEvent::Removal) is the last message.
+//! - A watch ends when what it watches goes.  A [removal](MetaEvent::Removal) says so, unless it
+//!   was lost as well: after each loss, ask with [`Queue::still_watched`].
 //! - There may be types and events that this library does not know.  They are
-//!   [`Event::Unknown`], with their bytes.
+//!   [`Event::Unknown`], with their bytes.  Events that it does know may get more fields.
 //!
 //! # Kernels
 //!
 //! Linux 5.8 and later, with `CONFIG_WATCH_QUEUE` and `CONFIG_KEY_NOTIFICATIONS`; without them the
-//! error is [`Error::NoQueues`] or [`Error::NoKeyNotifications`].  Mainline knows of nothing but keys;
-//! with anything else the error is [`Error::NoSource`].  Its queues have up to 512
-//! messages, do not count losses, filter only by the first 32 subtypes, and have no [`Stats`].
-//!
-//! # With mio and tokio
-//!
-//! `Queue` is `AsFd` and `AsRawFd`: register it with mio as a `SourceFd`, or put it into tokio's
-//! `AsyncFd`.  The examples show both.
+//! error is [`Error::NoQueues`] or [`Error::NoSource`].  Mainline knows of nothing but keys; with
+//! anything else the error is [`Error::NoSource`].  Its queues have up to 512 messages, do not
+//! count losses, filter only by the first 32 subtypes, and have no [`Stats`].
 //!
 //! # Features
 //!
-//! `serde`: `Serialize` for events, messages and statistics.
+//! - `serde`: `Serialize` for events, messages and statistics
+//! - `tokio`: `AsyncQueue`, a queue that tokio waits for, and a `Stream` of its messages
+//! - `mio`: `Queue` is an event source of mio
+//!
+//! Without them, `Queue` is `AsFd` and `AsRawFd`, for any other event loop.
+//!
+//! The oldest Rust that this library is tested with is 1.63; the features need what
+//! serde, tokio and mio need.
 
+#[cfg(feature = "tokio")]
+mod async_queue;
 mod block;
 mod device;
+mod errno;
 mod event;
 mod fdinfo;
 mod filter;
 mod key;
 mod message;
 mod meta;
+#[cfg(feature = "mio")]
+mod mio;
 mod mount;
+pub mod mounts;
 mod number;
 mod object;
 mod queue;
@@ -86,18 +82,21 @@ mod sys;
 #[cfg(test)]
 mod uapi;
 
+#[cfg(feature = "tokio")]
+pub use async_queue::{AsyncQueue, MessageStream};
 pub use block::{BlockEvent, BlockFailure, BlockOp};
-pub use device::{Device, DeviceChange, DeviceEvent, Name};
-pub use event::{Event, Type};
+pub use device::{Device, DeviceChange, DeviceEvent, DeviceName};
+pub use errno::Errno;
+pub use event::{BadMessageType, Event, MessageType};
 pub use fdinfo::{BadStats, Stats, Watch};
 pub use filter::{BadRule, Filter, Rule, MAX_RULES};
-pub use key::{BadKeyName, Key, KeyChange, KeyEvent, KeyName};
-pub use message::{Malformed, Message, Messages, MAX_MESSAGE, MIN_MESSAGE};
+pub use key::{BadKeyName, KeyChange, KeyEvent, KeyName, KeySerial};
+pub use message::{Malformed, Message, Messages, OwnedMessage, MAX_MESSAGE, MIN_MESSAGE};
 pub use meta::{Lost, MetaEvent};
 pub use mount::{MountAttributes, MountChange, MountEvent, Propagation};
 pub use number::DeviceNumber;
-pub use object::Object;
+pub use object::{Object, Watched};
 pub use queue::{Error, Queue};
 pub use superblock::{
-    ErrorKind, FileRange, QuotaOwner, QuotaWarning, SuperblockChange, SuperblockEvent,
+    FileRange, QuotaOwner, QuotaWarning, SuperblockChange, SuperblockErrorKind, SuperblockEvent,
 };

@@ -1,18 +1,26 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Messages as they lie in the buffer of a read.
 
 use std::{fmt, io, iter::FusedIterator};
 
-use crate::{Event, Type};
+use crate::{Event, MessageType};
 
 /// Size of the smallest message in bytes; it is all header.
+///
+/// ```
+/// assert!(watch_queue::Message::split_from(&[0; watch_queue::MIN_MESSAGE - 1]).is_err());
+/// ```
 pub const MIN_MESSAGE: usize = 8;
 
 /// Size of the largest message in bytes.
 ///
 /// A read into less than the next message needs fails with `ENOBUFS`, so that no buffer should
 /// be smaller than this.
+///
+/// ```
+/// let mut buffer = [0; 32 * watch_queue::MAX_MESSAGE];
+/// ```
 pub const MAX_MESSAGE: usize = 127;
 
 const INFO_LENGTH: u32 = 0x0000_007f;
@@ -22,20 +30,20 @@ const INFO_TYPE_INFO_SHIFT: u32 = 16;
 
 /// Reads a number that need not be aligned.
 pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
-    let (bytes, _) = bytes.get(offset..)?.split_first_chunk()?;
-    Some(u16::from_ne_bytes(*bytes))
+    let bytes = bytes.get(offset..offset + 2)?;
+    Some(u16::from_ne_bytes(bytes.try_into().ok()?))
 }
 
 /// Reads a number that need not be aligned.
 pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    let (bytes, _) = bytes.get(offset..)?.split_first_chunk()?;
-    Some(u32::from_ne_bytes(*bytes))
+    let bytes = bytes.get(offset..offset + 4)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
 }
 
 /// Reads a number that need not be aligned.
 pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
-    let (bytes, _) = bytes.get(offset..)?.split_first_chunk()?;
-    Some(u64::from_ne_bytes(*bytes))
+    let bytes = bytes.get(offset..offset + 8)?;
+    Some(u64::from_ne_bytes(bytes.try_into().ok()?))
 }
 
 /// Reads what is before the NUL in a member of this size, or all of it.
@@ -52,6 +60,12 @@ pub(crate) fn text_at(bytes: &[u8], offset: usize, size: usize) -> Option<&[u8]>
 ///
 /// The slice is [`MIN_MESSAGE`] to [`MAX_MESSAGE`] bytes long, and the size in its header is its
 /// length.
+///
+/// ```
+/// fn example(message: watch_queue::Message<'_>) {
+///     println!("from watch {}: {}", message.tag(), message.event());
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a>(&'a [u8]);
 
@@ -62,20 +76,30 @@ impl<'a> Message<'a> {
     ///
     /// [`Malformed`] if `bytes` is too short for a header, if its header says that it is shorter
     /// than that header, or that it is longer than what is there.
+    ///
+    /// ```
+    /// use watch_queue::{Malformed, Message};
+    ///
+    /// fn first_two(buffer: &[u8]) -> Result<(Message<'_>, Message<'_>), Malformed> {
+    ///     let (first, rest) = Message::split_from(buffer)?;
+    ///     Ok((first, Message::split_from(rest)?.0))
+    /// }
+    /// ```
     pub fn split_from(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
         let info = u32_at(bytes, 4).ok_or(Malformed {
             length: None,
             available: bytes.len(),
         })?;
         let length = (info & INFO_LENGTH) as usize;
-        match bytes.split_at_checked(length) {
-            // INVARIANT: Seven bits are at most `MAX_MESSAGE`.
-            Some((message, rest)) if length >= MIN_MESSAGE => Ok((Self(message), rest)),
-            _ => Err(Malformed {
+        if length < MIN_MESSAGE || length > bytes.len() {
+            return Err(Malformed {
                 length: Some(length),
                 available: bytes.len(),
-            }),
+            });
         }
+        let (message, rest) = bytes.split_at(length);
+        // INVARIANT: Seven bits are at most `MAX_MESSAGE`.
+        Ok((Self(message), rest))
     }
 
     fn word(self, offset: usize) -> u32 {
@@ -83,9 +107,15 @@ impl<'a> Message<'a> {
     }
 
     /// Which source the message is from.
-    pub fn kind(self) -> Type {
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("of type {}", message.kind());
+    /// }
+    /// ```
+    pub fn kind(self) -> MessageType {
         let word = self.word(0);
-        Type::new(if cfg!(target_endian = "little") {
+        MessageType::new(if cfg!(target_endian = "little") {
             word & 0x00ff_ffff
         } else {
             word >> 8
@@ -93,6 +123,12 @@ impl<'a> Message<'a> {
     }
 
     /// Which of the events of its source it is.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("event {}", message.subtype());
+    /// }
+    /// ```
     pub fn subtype(self) -> u8 {
         if cfg!(target_endian = "little") {
             self.0[3]
@@ -102,31 +138,67 @@ impl<'a> Message<'a> {
     }
 
     /// Size, tag and type-specific bits, as the header has them.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("{:#x}", message.info());
+    /// }
+    /// ```
     pub fn info(self) -> u32 {
         self.word(4)
     }
 
     /// The tag that the watch was given, or 0 if the message is from no watch.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("from watch {}", message.tag());
+    /// }
+    /// ```
     pub fn tag(self) -> u8 {
         ((self.info() & INFO_ID) >> INFO_ID_SHIFT) as u8
     }
 
     /// The bits of `info` that mean what the type has them mean.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("{:#x}", message.type_info());
+    /// }
+    /// ```
     pub fn type_info(self) -> u16 {
         (self.info() >> INFO_TYPE_INFO_SHIFT) as u16
     }
 
     /// The whole message, header included.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("{} bytes", message.bytes().len());
+    /// }
+    /// ```
     pub fn bytes(self) -> &'a [u8] {
         self.0
     }
 
     /// What comes after the header.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("{:?}", message.payload());
+    /// }
+    /// ```
     pub fn payload(self) -> &'a [u8] {
         &self.0[MIN_MESSAGE..]
     }
 
     /// What the event is called, if type and subtype are known.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("{}", message.name().unwrap_or("?"));
+    /// }
+    /// ```
     pub fn name(self) -> Option<&'static str> {
         self.kind()
             .subtypes()
@@ -135,6 +207,12 @@ impl<'a> Message<'a> {
     }
 
     /// What the message says, as a type of its own if its type is known.
+    ///
+    /// ```
+    /// fn example(message: watch_queue::Message<'_>) {
+    ///     println!("{}", message.event());
+    /// }
+    /// ```
     pub fn event(self) -> Event<'a> {
         Event::new(self)
     }
@@ -151,7 +229,7 @@ impl fmt::Debug for Message<'_> {
     }
 }
 
-/// Type, subtype, info and payload, as numbers.
+/// MessageType, subtype, info and payload, as numbers.
 impl fmt::Display for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, subtype, info) = (self.kind().number(), self.subtype(), self.info());
@@ -187,9 +265,65 @@ impl serde::Serialize for Message<'_> {
     }
 }
 
+/// A message that has a buffer of its own, to be kept when that of the read is used again.
+///
+/// ```
+/// use watch_queue::{Messages, OwnedMessage};
+///
+/// let header = 1u32 << if cfg!(target_endian = "little") { 24 } else { 0 };
+/// let buffer = [header.to_ne_bytes(), (2u32 << 16 | 8).to_ne_bytes()].concat();
+/// let kept: Vec<_> = Messages::new(&buffer)
+///     .map(|message| message.map(OwnedMessage::from))
+///     .collect::<Result<_, _>>()?;
+/// drop(buffer);
+/// assert_eq!(kept[0].as_message().name(), Some("loss"));
+/// # Ok::<(), watch_queue::Malformed>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct OwnedMessage {
+    length: u8,
+    bytes: [u8; MAX_MESSAGE],
+}
+
+impl OwnedMessage {
+    /// The message.
+    ///
+    /// ```
+    /// fn example(kept: &watch_queue::OwnedMessage) {
+    ///     println!("{}", kept.as_message().event());
+    /// }
+    /// ```
+    pub fn as_message(&self) -> Message<'_> {
+        // INVARIANT: These are the bytes of a message.
+        Message(&self.bytes[..self.length.into()])
+    }
+}
+
+impl From<Message<'_>> for OwnedMessage {
+    fn from(message: Message<'_>) -> Self {
+        let mut bytes = [0; MAX_MESSAGE];
+        bytes[..message.0.len()].copy_from_slice(message.0);
+        Self {
+            length: message.0.len() as u8,
+            bytes,
+        }
+    }
+}
+
+impl fmt::Debug for OwnedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_message().fmt(f)
+    }
+}
+
 /// What was read is not a message.
 ///
 /// The kernel does not do this; a buffer that was not filled by a read from a queue may.
+///
+/// ```
+/// let error = watch_queue::Message::split_from(&[0; 3]).unwrap_err();
+/// assert_eq!(error.to_string(), "malformed message: 3 bytes are too few for a header");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {
     length: Option<usize>,
@@ -233,7 +367,7 @@ impl From<Malformed> for io::Error {
 /// What cannot be taken apart is one [`Malformed`], and the end.
 ///
 /// ```
-/// use watch_queue::{Messages, Type};
+/// use watch_queue::{Messages, MessageType};
 ///
 /// // A loss of two messages, and half a header.
 /// let header = 1u32 << if cfg!(target_endian = "little") { 24 } else { 0 };
@@ -241,7 +375,7 @@ impl From<Malformed> for io::Error {
 /// buffer.extend([0; 4]);
 ///
 /// let mut messages = Messages::new(&buffer);
-/// assert_eq!(messages.next().unwrap()?.kind(), Type::META);
+/// assert_eq!(messages.next().unwrap()?.kind(), MessageType::META);
 /// assert!(messages.next().unwrap().is_err());
 /// assert!(messages.next().is_none());
 /// # Ok::<(), watch_queue::Malformed>(())
@@ -251,11 +385,19 @@ pub struct Messages<'a>(&'a [u8]);
 
 impl<'a> Messages<'a> {
     /// The messages in `bytes`, of which all have been read from a queue.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::Messages::new(&[]).count(), 0);
+    /// ```
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
     /// What is still to be taken apart, in bytes.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::Messages::new(&[1, 2]).bytes(), [1, 2]);
+    /// ```
     pub fn bytes(&self) -> &'a [u8] {
         self.0
     }
@@ -275,7 +417,7 @@ impl<'a> Iterator for Messages<'a> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let bytes = self.0.len();
-        (bytes.min(1), Some(bytes.div_ceil(MIN_MESSAGE)))
+        (bytes.min(1), Some((bytes + MIN_MESSAGE - 1) / MIN_MESSAGE))
     }
 }
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! What a queue says of itself.
 
@@ -7,10 +7,18 @@ use std::fmt;
 use crate::{
     event::Source,
     message::{u64_at, MIN_MESSAGE},
-    Message, Type,
+    Message, MessageType,
 };
 
 /// Something that happened to the queue itself: `WATCH_TYPE_META`.
+///
+/// ```
+/// use watch_queue::{Event, Message, MetaEvent};
+///
+/// fn is_last(message: Message<'_>) -> bool {
+///     matches!(message.event(), Event::Meta(MetaEvent::Removal { .. }))
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "event", rename_all = "lowercase"))]
@@ -19,7 +27,9 @@ pub enum MetaEvent {
     /// A watch was removed: by hand, or because what it watched is gone.  The message's
     /// [`tag`](Message::tag) says which.
     ///
-    /// It comes whatever the filter is.
+    /// It comes whatever the filter is, but it can be lost like any other message: after a loss,
+    /// ask with [`Queue::still_watched`](crate::Queue::still_watched).
+    #[non_exhaustive]
     Removal {
         /// What was watched, by its source's numbering: a key's serial number; the id of a mount
         /// or of a mount namespace; [`superblock`](crate::SuperblockEvent::superblock) of a file
@@ -30,6 +40,7 @@ pub enum MetaEvent {
     /// Messages were lost here, for want of room.
     ///
     /// It comes whatever the filter is, is from no watch, and takes no room in the queue.
+    #[non_exhaustive]
     Loss {
         /// How many.
         lost: Lost,
@@ -39,7 +50,15 @@ pub enum MetaEvent {
 /// How many messages were lost.
 ///
 /// As JSON it is a number, or null if that is unknown; 65535 stands for that many or more.
+///
+/// ```
+/// use watch_queue::Lost;
+///
+/// let lost = [Lost::Exactly(3), Lost::TooMany, Lost::Unknown];
+/// assert_eq!(lost.map(Lost::at_least), [3, 65535, 1]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Lost {
     /// At least one; mainline kernels do not count.
     Unknown,
@@ -51,6 +70,10 @@ pub enum Lost {
 
 impl Lost {
     /// The least number that it can be.
+    ///
+    /// ```
+    /// assert_eq!(watch_queue::Lost::Unknown.at_least(), 1);
+    /// ```
     pub fn at_least(self) -> u16 {
         match self {
             Self::Unknown => 1,
@@ -61,7 +84,7 @@ impl Lost {
 }
 
 impl<'a> Source<'a> for MetaEvent {
-    const TYPE: Type = Type::META;
+    const TYPE: MessageType = MessageType::META;
     const NAME: &'static str = "meta";
     const SUBTYPES: &'static [&'static str] = &["removal", "loss"];
 

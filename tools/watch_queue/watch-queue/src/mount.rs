@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Mounts: what happens to them.
 
@@ -8,15 +8,24 @@ use std::fmt;
 use crate::{
     event::Source,
     message::{u32_at, u64_at},
-    Message, Type,
+    Message, MessageType,
 };
 
 /// Something that happened to a mount: `WATCH_TYPE_MOUNT_NOTIFY`.
 ///
 /// The ids are those of `statmount(2)` and of `statx(2)` with `STATX_MNT_ID_UNIQUE`; they are never
 /// reused.
+///
+/// ```
+/// use watch_queue::{MountChange, MountEvent};
+///
+/// fn is_gone(event: &MountEvent) -> bool {
+///     event.change == MountChange::Detached
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct MountEvent {
     /// The mount.
     pub mount: u64,
@@ -34,6 +43,14 @@ pub struct MountEvent {
 }
 
 /// What can happen to a mount: `enum mount_notification_subtype`.
+///
+/// ```
+/// use watch_queue::MountChange;
+///
+/// fn has_another_path(change: MountChange) -> bool {
+///     matches!(change, MountChange::Attached | MountChange::MovedTo)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -58,6 +75,13 @@ bitflags! {
     /// Attributes of a mount: `MOUNT_ATTR_*` of `linux/mount.h`.
     ///
     /// With neither `NOATIME` nor `STRICTATIME` access times are relative ones.
+    ///
+    /// ```
+    /// use watch_queue::MountAttributes;
+    ///
+    /// let attributes = MountAttributes::RDONLY | MountAttributes::NOSUID;
+    /// assert_eq!(attributes.to_string(), "rdonly,nosuid");
+    /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct MountAttributes: u32 {
         /// Nothing can be written.
@@ -83,6 +107,12 @@ bitflags! {
 
 bitflags! {
     /// Propagation of a mount: `MS_*` of `linux/mount.h`; see `mount_namespaces(7)`.
+    ///
+    /// ```
+    /// use watch_queue::Propagation;
+    ///
+    /// assert_eq!((Propagation::SHARED | Propagation::SLAVE).to_string(), "slave,shared");
+    /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Propagation: u32 {
         /// Cannot be bind mounted.
@@ -133,7 +163,7 @@ named!(MountAttributes);
 named!(Propagation);
 
 impl<'a> Source<'a> for MountEvent {
-    const TYPE: Type = Type::MOUNT;
+    const TYPE: MessageType = MessageType::MOUNT;
     const NAME: &'static str = "mount";
     const SUBTYPES: &'static [&'static str] = &[
         "attached",

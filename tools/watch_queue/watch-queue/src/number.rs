@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Device numbers.
 
@@ -7,6 +7,12 @@ use std::fmt;
 /// The number of a device, `major:minor`.
 ///
 /// `Display`, and with it JSON, is that of `/proc/self/mountinfo` and `lsblk(8)`.
+///
+/// ```
+/// use watch_queue::DeviceNumber;
+///
+/// assert_eq!(DeviceNumber { major: 8, minor: 1 }.to_string(), "8:1");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceNumber {
     /// Which driver, more or less.

@@ -1,19 +1,30 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What can be watched, other than keys.
+//! What can be watched, and what a queue has been attached to.
 
-use std::os::fd::BorrowedFd;
+use std::os::unix::io::BorrowedFd;
 
-use crate::Type;
+use crate::{KeySerial, MessageType};
 
-/// Something that a queue can watch, other than a [key](crate::Queue::watch_key).
+/// Something that a [queue can watch](crate::Queue::watch).
 ///
 /// A file descriptor says which one.  It is needed for that only: the watch lasts when it is
 /// closed, and does not keep a file system busy.  Where it says that a file may be opened with
 /// `O_PATH`, it may also be opened otherwise.
+///
+/// ```
+/// use watch_queue::{KeySerial, MessageType, Object};
+///
+/// assert_eq!(Object::from(KeySerial::SESSION_KEYRING).kind(), MessageType::KEY);
+/// assert_eq!(Object::AllBlockDevices.kind(), MessageType::BLOCK);
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Object<'fd> {
+    /// A key or keyring, which may be viewed.
+    ///
+    /// A keyring that every process has is made if it is not there yet.
+    Key(KeySerial),
     /// All mounts in a mount namespace: a file of `/proc/PID/ns/mnt`; or any other file, also one
     /// opened with `O_PATH`, that is in it.
     ///
@@ -37,12 +48,94 @@ pub enum Object<'fd> {
 
 impl Object<'_> {
     /// The type of its messages.
-    pub fn kind(&self) -> Type {
+    ///
+    /// ```
+    /// use watch_queue::{MessageType, Object};
+    ///
+    /// assert_eq!(Object::Devices.kind(), MessageType::DEVICE);
+    /// ```
+    pub fn kind(&self) -> MessageType {
         match self {
-            Self::MountNamespace(_) | Self::MountTree(_) => Type::MOUNT,
-            Self::FileSystem(_) => Type::SUPERBLOCK,
-            Self::BlockDevice(_) | Self::AllBlockDevices => Type::BLOCK,
-            Self::Devices => Type::DEVICE,
+            Self::Key(_) => MessageType::KEY,
+            Self::MountNamespace(_) | Self::MountTree(_) => MessageType::MOUNT,
+            Self::FileSystem(_) => MessageType::SUPERBLOCK,
+            Self::BlockDevice(_) | Self::AllBlockDevices => MessageType::BLOCK,
+            Self::Devices => MessageType::DEVICE,
         }
+    }
+
+    /// What fdinfo calls its source.
+    pub(crate) fn source(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "keyctl",
+            Self::MountNamespace(_) => "mount_ns",
+            Self::MountTree(_) => "mount",
+            Self::FileSystem(_) => "superblock",
+            Self::BlockDevice(_) | Self::AllBlockDevices => "block",
+            Self::Devices => "device",
+        }
+    }
+
+    /// What could not be done with it.
+    pub(crate) fn action(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "watch the key",
+            Self::MountNamespace(_) | Self::MountTree(_) => "watch the mounts",
+            Self::FileSystem(_) => "watch the file system",
+            Self::BlockDevice(_) => "watch the block device",
+            Self::AllBlockDevices => "watch all block devices",
+            Self::Devices => "watch devices",
+        }
+    }
+}
+
+impl From<KeySerial> for Object<'_> {
+    fn from(key: KeySerial) -> Self {
+        Self::Key(key)
+    }
+}
+
+/// One watch of a queue, as [`Queue::watch`](crate::Queue::watch) returns it.
+///
+/// [`Queue::still_watched`](crate::Queue::still_watched) takes it.  The watch does not end when
+/// this is dropped.
+///
+/// ```no_run
+/// use watch_queue::{KeySerial, Queue};
+///
+/// let queue = Queue::new(256)?;
+/// let watched = queue.watch(KeySerial::SESSION_KEYRING, 7)?;
+/// assert_eq!(watched.tag(), 7);
+/// assert!(queue.still_watched(&watched)?);
+/// # Ok::<(), watch_queue::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    pub(crate) source: &'static str,
+    pub(crate) key: Option<KeySerial>,
+    pub(crate) tag: u8,
+}
+
+impl Watched {
+    /// The tag of its messages.
+    ///
+    /// ```
+    /// fn example(watched: &watch_queue::Watched) {
+    ///     println!("watch {}", watched.tag());
+    /// }
+    /// ```
+    pub fn tag(&self) -> u8 {
+        self.tag
+    }
+
+    /// The serial number of the key that it is of, if it is of a key.
+    ///
+    /// ```
+    /// fn example(watched: &watch_queue::Watched) {
+    ///     println!("key {:?}", watched.key());
+    /// }
+    /// ```
+    pub fn key(&self) -> Option<KeySerial> {
+        self.key
     }
 }

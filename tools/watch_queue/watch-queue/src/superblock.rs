@@ -1,18 +1,27 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Mounted file systems: what happens to them.
 
-use std::{fmt, io, num::NonZeroU32};
+use std::fmt;
 
 use crate::{
     event::Source,
     message::{u32_at, u64_at},
-    DeviceNumber, Message, Type,
+    DeviceNumber, Errno, Message, MessageType,
 };
 
 /// Something that happened to a mounted file system: `WATCH_TYPE_SUPERBLOCK_NOTIFY`.
+///
+/// ```
+/// use watch_queue::{SuperblockChange, SuperblockEvent};
+///
+/// fn is_bad(event: &SuperblockEvent) -> bool {
+///     matches!(event.change, SuperblockChange::Error { .. } | SuperblockChange::ReadOnly)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct SuperblockEvent {
     /// The file system, by a number that is never reused.
     pub superblock: u64,
@@ -24,17 +33,29 @@ pub struct SuperblockEvent {
 }
 
 /// What can happen to a file system: `enum superblock_notification_subtype`.
+///
+/// ```
+/// use watch_queue::SuperblockChange;
+///
+/// fn inode(change: &SuperblockChange) -> Option<u64> {
+///     match change {
+///         SuperblockChange::Error { inode, .. } => *inode,
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "event", rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum SuperblockChange {
     /// There was an error.
+    #[non_exhaustive]
     Error {
         /// Its errno.
-        error: u32,
+        error: Errno,
         /// What went wrong.
-        kind: ErrorKind,
+        kind: SuperblockErrorKind,
         /// The number of the inode, if it is about one.
         inode: Option<u64>,
         /// Where in the file, if that is known.
@@ -45,9 +66,10 @@ pub enum SuperblockChange {
     /// It is writable now.
     ReadWrite,
     /// Somebody's quota was exceeded, or is not any more.
+    #[non_exhaustive]
     Quota {
         /// `EDQUOT` if what exceeded it was refused.
-        error: Option<NonZeroU32>,
+        error: Option<Errno>,
         /// What the quota is now.
         warning: QuotaWarning,
         /// Whose quota: a kind of them,
@@ -58,11 +80,15 @@ pub enum SuperblockChange {
 }
 
 /// What went wrong: `enum superblock_error_kind`.
+///
+/// ```
+/// assert_eq!(watch_queue::SuperblockErrorKind::DataLost.to_string(), "data lost");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
-pub enum ErrorKind {
+pub enum SuperblockErrorKind {
     /// Reading a file into the page cache.
     BufferedRead,
     /// Writing it back.
@@ -80,8 +106,15 @@ pub enum ErrorKind {
 }
 
 /// A part of a file, in bytes.
+///
+/// ```
+/// fn end(range: &watch_queue::FileRange) -> u64 {
+///     range.pos + range.len
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct FileRange {
     /// Where it begins.
     pub pos: u64,
@@ -90,6 +123,12 @@ pub struct FileRange {
 }
 
 /// What a quota is now: `QUOTA_NL_*` of `linux/quota.h`.
+///
+/// ```
+/// use watch_queue::QuotaWarning;
+///
+/// assert_eq!(QuotaWarning::BlockSoftLimit.to_string(), "soft limit of blocks exceeded");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -120,6 +159,10 @@ pub enum QuotaWarning {
 }
 
 /// What has a quota.
+///
+/// ```
+/// assert_eq!(watch_queue::QuotaOwner::Project.to_string(), "project");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -135,8 +178,8 @@ pub enum QuotaOwner {
     Unknown(u32),
 }
 
-impl From<u32> for ErrorKind {
-    fn from(number: u32) -> Self {
+impl SuperblockErrorKind {
+    fn from_number(number: u32) -> Self {
         match number {
             0 => Self::BufferedRead,
             1 => Self::BufferedWrite,
@@ -149,8 +192,8 @@ impl From<u32> for ErrorKind {
     }
 }
 
-impl From<u32> for QuotaWarning {
-    fn from(number: u32) -> Self {
+impl QuotaWarning {
+    fn from_number(number: u32) -> Self {
         match number {
             1 => Self::InodeHardLimit,
             2 => Self::InodeGraceExpired,
@@ -167,8 +210,8 @@ impl From<u32> for QuotaWarning {
     }
 }
 
-impl From<u32> for QuotaOwner {
-    fn from(number: u32) -> Self {
+impl QuotaOwner {
+    fn from_number(number: u32) -> Self {
         match number {
             0 => Self::User,
             1 => Self::Group,
@@ -178,7 +221,7 @@ impl From<u32> for QuotaOwner {
     }
 }
 
-impl fmt::Display for ErrorKind {
+impl fmt::Display for SuperblockErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BufferedRead => "buffered read",
@@ -222,7 +265,7 @@ impl fmt::Display for QuotaOwner {
 }
 
 impl<'a> Source<'a> for SuperblockEvent {
-    const TYPE: Type = Type::SUPERBLOCK;
+    const TYPE: MessageType = MessageType::SUPERBLOCK;
     const NAME: &'static str = "superblock";
     const SUBTYPES: &'static [&'static str] = &["error", "readonly", "readwrite", "quota"];
 
@@ -230,8 +273,8 @@ impl<'a> Source<'a> for SuperblockEvent {
         let bytes = message.bytes();
         let change = match message.subtype() {
             0 => SuperblockChange::Error {
-                error: u32_at(bytes, 24)?,
-                kind: u32_at(bytes, 28)?.into(),
+                error: Errno::from_raw(u32_at(bytes, 24)?),
+                kind: SuperblockErrorKind::from_number(u32_at(bytes, 28)?),
                 inode: Some(u64_at(bytes, 32)?).filter(|&inode| inode != 0),
                 range: match (u64_at(bytes, 40)?, u64_at(bytes, 48)?) {
                     (0, 0) => None,
@@ -241,9 +284,9 @@ impl<'a> Source<'a> for SuperblockEvent {
             1 => SuperblockChange::ReadOnly,
             2 => SuperblockChange::ReadWrite,
             3 => SuperblockChange::Quota {
-                error: NonZeroU32::new(u32_at(bytes, 24)?),
-                warning: u32_at(bytes, 28)?.into(),
-                owner: u32_at(bytes, 32)?.into(),
+                error: Errno::not_zero(u32_at(bytes, 24)?),
+                warning: QuotaWarning::from_number(u32_at(bytes, 28)?),
+                owner: QuotaOwner::from_number(u32_at(bytes, 32)?),
                 id: u32_at(bytes, 36)?,
             },
             _ => return None,
@@ -269,7 +312,6 @@ impl fmt::Display for SuperblockEvent {
                 inode,
                 range,
             } => {
-                let error = io::Error::from_raw_os_error(error as i32);
                 write!(f, "{device} {kind}: {error}")?;
                 if let Some(inode) = inode {
                     write!(f, ", inode {inode}")?;
@@ -288,10 +330,7 @@ impl fmt::Display for SuperblockEvent {
             } => {
                 write!(f, "{device} {owner} {id}: {warning}")?;
                 match error {
-                    Some(errno) => {
-                        let error = io::Error::from_raw_os_error(errno.get() as i32);
-                        write!(f, ": {error}")
-                    }
+                    Some(error) => write!(f, ": {error}"),
                     None => Ok(()),
                 }
             }

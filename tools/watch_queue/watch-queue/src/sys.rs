@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! The system calls, and with them all that is `unsafe`.
 
@@ -6,17 +6,20 @@
 
 use rustix::{
     fs::OFlags,
-    ioctl::{ioctl, opcode, IntegerSetter, Opcode, Setter},
+    ioctl::{ioctl, opcode, Getter, IntegerSetter, Opcode, Setter},
     pipe::{pipe_with, PipeFlags},
 };
 use std::{
-    ffi::{c_int, c_long, CStr},
+    ffi::CStr,
     io,
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::{
+        raw::{c_int, c_long},
+        unix::io::{AsRawFd, BorrowedFd, OwnedFd},
+    },
     ptr,
 };
 
-use crate::{Key, Object};
+use crate::{KeySerial, Object};
 
 /// `O_NOTIFICATION_PIPE` of `linux/watch_queue.h`.
 const NOTIFICATION_PIPE: PipeFlags = PipeFlags::from_bits_retain(OFlags::EXCL.bits());
@@ -58,9 +61,8 @@ pub(crate) struct RawFilter<'a>(&'a [u32]);
 impl<'a> RawFilter<'a> {
     /// Checks that there are as many words as the first one promises to the kernel.
     pub(crate) fn new(words: &'a [u32]) -> Option<Self> {
-        let &[rules, _reserved, ref rest @ ..] = words else {
-            return None;
-        };
+        let (&rules, rest) = words.split_first()?;
+        let (_reserved, rest) = rest.split_first()?;
         let promised = crate::filter::RULE_WORDS.checked_mul(usize::try_from(rules).ok()?)?;
         (rest.len() == promised).then_some(Self(words))
     }
@@ -70,7 +72,7 @@ impl<'a> RawFilter<'a> {
 pub(crate) fn set_filter(queue: BorrowedFd<'_>, filter: Option<RawFilter<'_>>) -> io::Result<()> {
     let words = filter.map_or(ptr::null(), |filter| filter.0.as_ptr());
     // SAFETY: The argument of this ioctl is a pointer.
-    let arg = unsafe { IntegerSetter::<SET_FILTER>::new_pointer(words.cast_mut().cast()) };
+    let arg = unsafe { IntegerSetter::<SET_FILTER>::new_pointer(words as *mut _) };
     // SAFETY: The kernel reads what is there, by `RawFilter`, and keeps no pointer to it.
     Ok(unsafe { ioctl(queue, arg) }?)
 }
@@ -92,7 +94,8 @@ impl RawWatch {
                 (fd.as_raw_fd(), 0)
             }
             Object::MountTree(fd) => (fd.as_raw_fd(), MOUNT_SUBTREE),
-            Object::AllBlockDevices | Object::Devices => (-1, 0),
+            // Keys are watched with keyctl().
+            Object::Key(_) | Object::AllBlockDevices | Object::Devices => (-1, 0),
         };
         Self {
             source: object.kind().number(),
@@ -138,13 +141,14 @@ fn check(result: c_long) -> io::Result<c_long> {
 }
 
 /// Makes a key of what `keyctl()` or `request_key()` returned.
-fn check_key(result: c_long) -> io::Result<Key> {
-    let serial = i32::try_from(check(result)?).map_err(io::Error::other)?;
-    Ok(Key::from_serial(serial))
+fn check_key(result: c_long) -> io::Result<KeySerial> {
+    let serial = i32::try_from(check(result)?)
+        .map_err(|error| io::Error::new(io::ErrorKind::Other, error))?;
+    Ok(KeySerial::from_serial(serial))
 }
 
 /// `keyctl_watch_key()`; without a tag the watch is removed.
-pub(crate) fn watch_key(key: Key, queue: BorrowedFd<'_>, tag: Option<u8>) -> io::Result<()> {
+pub(crate) fn watch_key(key: KeySerial, queue: BorrowedFd<'_>, tag: Option<u8>) -> io::Result<()> {
     let tag = tag.map_or(-1, c_int::from);
     let (serial, fd) = (key.serial(), queue.as_raw_fd());
     // SAFETY: This operation takes numbers.
@@ -153,14 +157,14 @@ pub(crate) fn watch_key(key: Key, queue: BorrowedFd<'_>, tag: Option<u8>) -> io:
 }
 
 /// `keyctl_get_keyring_ID()`, which makes the keyring if need be.
-pub(crate) fn keyring_id(key: Key) -> io::Result<Key> {
+pub(crate) fn keyring_id(key: KeySerial) -> io::Result<KeySerial> {
     let (op, serial, create) = (libc::KEYCTL_GET_KEYRING_ID, key.serial(), 1 as c_int);
     // SAFETY: This operation takes numbers.
     check_key(unsafe { libc::syscall(libc::SYS_keyctl, op, serial, create) })
 }
 
 /// `request_key()` that asks nobody in userspace.
-pub(crate) fn request_key(kind: &CStr, description: &CStr) -> io::Result<Key> {
+pub(crate) fn request_key(kind: &CStr, description: &CStr) -> io::Result<KeySerial> {
     let (kind, description) = (kind.as_ptr(), description.as_ptr());
     let (callout, destination) = (ptr::null::<u8>(), 0 as c_int);
     // SAFETY: Both are strings, and no callout is allowed to be NULL.
@@ -173,6 +177,77 @@ pub(crate) fn request_key(kind: &CStr, description: &CStr) -> io::Result<Key> {
             destination,
         )
     })
+}
+
+/// `__NR_statmount` and `__NR_listmount`, the same on all architectures that Rust has.
+const SYS_STATMOUNT: c_long = 457;
+const SYS_LISTMOUNT: c_long = 458;
+
+/// `NS_GET_MNTNS_ID`.
+const NS_GET_MNTNS_ID: Opcode = opcode::read::<u64>(0xb7, 5);
+
+/// The id of a mount namespace, of which this is a file in `/proc/PID/ns/`.
+pub(crate) fn mount_namespace_id(namespace: BorrowedFd<'_>) -> io::Result<u64> {
+    // SAFETY: This ioctl writes a number of 64 bits to where its argument points.
+    let arg = unsafe { Getter::<NS_GET_MNTNS_ID, u64>::new() };
+    // SAFETY: As above; files that do not know it refuse.
+    Ok(unsafe { ioctl(namespace, arg) }?)
+}
+
+/// A `struct mnt_id_req`, of the size that a kernel takes that knows of no more.
+#[repr(C)]
+struct RawMountRequest {
+    size: u32,
+    spare: u32,
+    mount: u64,
+    param: u64,
+    namespace: u64,
+}
+
+impl RawMountRequest {
+    const SIZE_VER0: u32 = 24;
+    const SIZE_VER1: u32 = 32;
+
+    /// The mount namespace is that of the process, unless it is said.
+    fn new(mount: u64, param: u64, namespace: Option<u64>) -> Self {
+        Self {
+            size: namespace.map_or(Self::SIZE_VER0, |_| Self::SIZE_VER1),
+            spare: 0,
+            mount,
+            param,
+            namespace: namespace.unwrap_or(0),
+        }
+    }
+}
+
+/// `statmount()` into a buffer; `EOVERFLOW` if it is too small.
+pub(crate) fn statmount(
+    mount: u64,
+    mask: u64,
+    namespace: Option<u64>,
+    buffer: &mut [u8],
+) -> io::Result<()> {
+    let request: *const _ = &RawMountRequest::new(mount, mask, namespace);
+    let (to, size, flags) = (buffer.as_mut_ptr(), buffer.len(), 0 as c_int);
+    // SAFETY: The kernel reads the request, which says its size, and writes no more than the size
+    // of the buffer into that.
+    check(unsafe { libc::syscall(SYS_STATMOUNT, request, to, size, flags) })?;
+    Ok(())
+}
+
+/// `listmount()` into a buffer: the ids after `last`; returns how many.
+pub(crate) fn listmount(
+    below: u64,
+    last: u64,
+    namespace: Option<u64>,
+    ids: &mut [u64],
+) -> io::Result<usize> {
+    let request: *const _ = &RawMountRequest::new(below, last, namespace);
+    let (to, room, flags) = (ids.as_mut_ptr(), ids.len(), 0 as c_int);
+    // SAFETY: The kernel reads the request, which says its size, and writes no more ids than there
+    // is room for.
+    let count = check(unsafe { libc::syscall(SYS_LISTMOUNT, request, to, room, flags) })?;
+    Ok(count as usize)
 }
 
 #[cfg(test)]

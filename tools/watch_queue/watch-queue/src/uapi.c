@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 /*
  * What the header for userspace says, for the library's tests to compare with:
  * without an argument, constants; with `watch`, an argument of

@@ -1,15 +1,18 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Whether the library knows the kernel's header for userspace: `uapi.c` is compiled with it, and
 //! asked.
 
-use std::{fs, num::NonZeroU32, os::fd::AsFd, path::Path, process::Command};
+use std::{fs, num::NonZeroU32, os::unix::io::AsFd, path::Path, process::Command};
 
 use crate::{sys, sys::RawWatch, *};
 
-/// What the program says.
-fn said(arguments: &[&str]) -> Vec<u8> {
+/// What the program says; nothing in a package of the library, which is without the header.
+fn said(arguments: &[&str]) -> Option<Vec<u8>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if !here.join("src/uapi.c").exists() {
+        return None;
+    }
     let name = format!("uapi-{}-{}", std::process::id(), arguments.concat());
     let program = std::env::temp_dir().join(name);
     let compiled = Command::new("cc")
@@ -25,17 +28,20 @@ fn said(arguments: &[&str]) -> Vec<u8> {
     fs::remove_file(&program).unwrap();
     let output = output.unwrap();
     assert!(output.status.success());
-    output.stdout
+    Some(output.stdout)
 }
 
 #[test]
 fn ioctls_are_those_of_the_kernel() {
-    let numbers = String::from_utf8(said(&[])).unwrap();
+    let numbers = match said(&[]) {
+        Some(said) => String::from_utf8(said).unwrap(),
+        None => return,
+    };
     let numbers: Vec<u64> = numbers.lines().map(|line| line.parse().unwrap()).collect();
     let here = [
         u64::from(sys::ADD_WATCH),
         u64::from(sys::REMOVE_WATCH),
-        size_of::<RawWatch>() as u64,
+        std::mem::size_of::<RawWatch>() as u64,
         u64::from(sys::MOUNT_SUBTREE),
     ];
     assert_eq!(numbers, here);
@@ -43,12 +49,15 @@ fn ioctls_are_those_of_the_kernel() {
     // Standard output is one, and so it is there.
     let stdout = std::io::stdout();
     let watch = RawWatch::new(Object::MountTree(stdout.as_fd()), 7);
-    assert_eq!(said(&["watch"]), watch.to_bytes());
+    assert_eq!(said(&["watch"]), Some(watch.to_bytes()));
 }
 
 #[test]
 fn messages_are_those_of_the_kernel() {
-    let bytes = said(&["messages"]);
+    let bytes = match said(&["messages"]) {
+        Some(said) => said,
+        None => return,
+    };
     let mut messages = Messages::new(&bytes).map(|message| {
         let message = message.unwrap();
         assert_eq!(message.tag(), 7);
@@ -89,15 +98,15 @@ fn messages_are_those_of_the_kernel() {
         })
     };
     for kind in [
-        ErrorKind::BufferedRead,
-        ErrorKind::BufferedWrite,
-        ErrorKind::DirectRead,
-        ErrorKind::DirectWrite,
-        ErrorKind::DataLost,
-        ErrorKind::Metadata,
+        SuperblockErrorKind::BufferedRead,
+        SuperblockErrorKind::BufferedWrite,
+        SuperblockErrorKind::DirectRead,
+        SuperblockErrorKind::DirectWrite,
+        SuperblockErrorKind::DataLost,
+        SuperblockErrorKind::Metadata,
     ] {
         let error = SuperblockChange::Error {
-            error: 117,
+            error: Errno::from_raw(117),
             kind,
             inode: Some(HIGH | 2),
             range: Some(FileRange {
@@ -122,7 +131,7 @@ fn messages_are_those_of_the_kernel() {
         QuotaWarning::BelowBlockSoftLimit,
     ] {
         let quota = SuperblockChange::Quota {
-            error: NonZeroU32::new(122),
+            error: Some(Errno::from_raw(122)),
             warning,
             owner: QuotaOwner::Project,
             id: 4711,
@@ -142,7 +151,7 @@ fn messages_are_those_of_the_kernel() {
             op,
             sector: HIGH | 2,
             len: 4096,
-            error: 5,
+            error: Errno::from_raw(5),
         })
     };
     for (name, failure) in [
@@ -179,11 +188,11 @@ fn messages_are_those_of_the_kernel() {
         ("unbound", DeviceChange::Unbound),
     ] {
         let event = DeviceEvent {
-            name: Name::from_bytes(b"sdb"),
-            cut: false,
+            name: DeviceName::from_bytes(b"sdb"),
+            truncated: false,
             change,
             device: Device::Any {
-                subsystem: Name::from_bytes(b"block"),
+                subsystem: DeviceName::from_bytes(b"block"),
                 number: Some(DeviceNumber {
                     major: 8,
                     minor: 16,
@@ -197,8 +206,8 @@ fn messages_are_those_of_the_kernel() {
         ("disconnected", DeviceChange::Disconnected),
     ] {
         let event = DeviceEvent {
-            name: Name::from_bytes(b"1-2"),
-            cut: true,
+            name: DeviceName::from_bytes(b"1-2"),
+            truncated: true,
             change,
             device: Device::Usb {
                 bus: 1,

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! What has to hold for any message, any filter and any name.
 
@@ -35,7 +35,7 @@ impl Posted {
 }
 
 fn posted() -> impl Strategy<Value = Posted> {
-    let kind = prop_oneof![0u32..7, 0..=Type::MAX.number()];
+    let kind = prop_oneof![0u32..7, 0..=MessageType::MAX.number()];
     let subtype = prop_oneof![0u8..10, any::<u8>()];
     let payload = vec(any::<u8>(), 0..=MAX_MESSAGE - MIN_MESSAGE);
     (kind, subtype, any::<u8>(), any::<u16>(), payload).prop_map(
@@ -67,7 +67,7 @@ fn is_known(posted: &Posted) -> bool {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    let kind = prop_oneof![0u32..3, 0..=Type::MAX.number()].prop_map(Type::new);
+    let kind = prop_oneof![0u32..3, 0..=MessageType::MAX.number()].prop_map(MessageType::new);
     let subtypes = prop_oneof![
         Just((0..=255).collect::<BTreeSet<u8>>()),
         btree_set(0u8..10, 0..10),
@@ -142,33 +142,37 @@ proptest! {
             posted.payload.get(range).map(|bytes| i32::from_ne_bytes(bytes.try_into().unwrap()))
         };
         match message.event() {
-            Event::Meta(MetaEvent::Removal { id }) => {
+            Event::Meta(MetaEvent::Removal { id, .. }) => {
                 prop_assert_eq!((posted.kind, posted.subtype), (0, 0));
                 prop_assert_eq!(id.is_some(), posted.payload.len() >= 8);
             }
-            Event::Meta(MetaEvent::Loss { lost }) => {
+            Event::Meta(MetaEvent::Loss { lost, .. }) => {
                 prop_assert_eq!((posted.kind, posted.subtype), (0, 1));
                 prop_assert_eq!(lost.at_least(), posted.bits.max(1));
                 prop_assert_eq!(lost == Lost::Unknown, posted.bits == 0);
                 prop_assert_eq!(lost == Lost::TooMany, posted.bits == u16::MAX);
             }
-            Event::Key(KeyEvent { key, change }) => {
+            Event::Key(KeyEvent { key, change, .. }) => {
                 prop_assert_eq!(posted.kind, 1);
                 prop_assert_eq!(Some(key.serial()), number(0..4));
                 let aux = number(4..8).unwrap();
-                let member = Key::from_serial(aux);
-                let expected = match posted.subtype {
-                    0 => KeyChange::Instantiated { error: aux.unsigned_abs().try_into().ok() },
-                    1 => KeyChange::Updated,
-                    2 => KeyChange::Linked { member },
-                    3 => KeyChange::Unlinked { member },
-                    4 => KeyChange::Cleared,
-                    5 => KeyChange::Revoked,
-                    6 => KeyChange::Invalidated,
-                    7 => KeyChange::SetAttr,
-                    subtype => panic!("subtype {subtype} is known"),
+                let member = KeySerial::from_serial(aux);
+                let (subtype, its_member) = match change {
+                    KeyChange::Instantiated { error, .. } => {
+                        prop_assert_eq!(error.map_or(0, Errno::raw), aux.unsigned_abs());
+                        (0, None)
+                    }
+                    KeyChange::Updated => (1, None),
+                    KeyChange::Linked { member, .. } => (2, Some(member)),
+                    KeyChange::Unlinked { member, .. } => (3, Some(member)),
+                    KeyChange::Cleared => (4, None),
+                    KeyChange::Revoked => (5, None),
+                    KeyChange::Invalidated => (6, None),
+                    KeyChange::SetAttr => (7, None),
+                    change => panic!("{change:?}"),
                 };
-                prop_assert_eq!(change, expected);
+                prop_assert_eq!(subtype, posted.subtype);
+                prop_assert!(its_member.map_or(true, |its_member| its_member == member));
             }
             Event::Mount(event) => {
                 prop_assert_eq!(posted.kind, 2);
@@ -183,12 +187,12 @@ proptest! {
             Event::Block(event) => {
                 prop_assert_eq!(posted.kind, 4);
                 prop_assert!(is_known(&posted));
-                prop_assert_eq!(event.error as i32, number(36..40).unwrap());
+                prop_assert_eq!(event.error.raw() as i32, number(36..40).unwrap());
             }
             Event::Device(event) => {
                 prop_assert_eq!(posted.kind, 5);
                 prop_assert!(is_known(&posted));
-                prop_assert_eq!(event.cut, posted.bits & 1 != 0);
+                prop_assert_eq!(event.truncated, posted.bits & 1 != 0);
                 prop_assert!(!event.name.as_bytes().contains(&0));
             }
             Event::Unknown(raw) => {
@@ -269,7 +273,7 @@ proptest! {
 
     #[test]
     fn serial_numbers_are_keys(serial in 1..=i32::MAX) {
-        let key = Ok(KeyName::Key(Key::from_serial(serial)));
+        let key = Ok(KeyName::Serial(KeySerial::from_serial(serial)));
         prop_assert_eq!(&serial.to_string().parse(), &key);
         prop_assert_eq!(&format!("{serial:#x}").parse(), &key);
     }
@@ -324,7 +328,7 @@ fn what_is_no_rule_is_refused() {
         assert!(rule.parse::<Rule>().is_err(), "{rule}");
     }
     assert!(Filter::new([]).is_err());
-    assert!(Filter::new([Rule::new(Type::KEY); MAX_RULES + 1]).is_err());
+    assert!(Filter::new([Rule::new(MessageType::KEY); MAX_RULES + 1]).is_err());
 }
 
 #[test]
@@ -346,7 +350,7 @@ fn rules_are_written_with_names() {
     ] {
         assert_eq!(rule.parse::<Rule>().unwrap().to_string(), written);
     }
-    let tagged = Rule::new(Type::KEY).tag(0x17).info_bits();
+    let tagged = Rule::new(MessageType::KEY).tag(0x17).info_bits();
     assert_eq!(tagged, (0x1700, 0xff00));
 }
 

@@ -1,24 +1,24 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Queues of a kernel that has them, with `keyctl` to make things happen.
 
-use std::{io::ErrorKind, os::fd::AsFd, process::Command, thread, time::Duration};
+use std::{io::ErrorKind, os::unix::io::AsFd, process::Command, thread, time::Duration};
 use watch_queue::*;
 
 /// Runs keyctl, which prints a serial number or nothing.
-fn keyctl(args: &[&str]) -> Option<Key> {
+fn keyctl(args: &[&str]) -> Option<KeySerial> {
     let output = Command::new("keyctl").args(args).output().unwrap();
     assert!(output.status.success(), "keyctl {args:?}: {output:?}");
     let serial = String::from_utf8(output.stdout).unwrap();
-    serial.trim().parse().ok().map(Key::from_serial)
+    serial.trim().parse().ok().map(KeySerial::from_serial)
 }
 
-fn new_ring(name: &str) -> Key {
+fn new_ring(name: &str) -> KeySerial {
     keyctl(&["newring", name, "@s"]).unwrap()
 }
 
 /// Has one event happen to a key.
-fn touch(key: Key) {
+fn touch(key: KeySerial) {
     keyctl(&["setperm", &key.to_string(), "0x3f3f0000"]);
 }
 
@@ -42,49 +42,128 @@ fn read(queue: &Queue) -> Vec<(u8, String)> {
 }
 
 fn errno(error: Error) -> Option<i32> {
-    match error {
-        Error::Os { error, .. } => error.raw_os_error(),
-        _ => None,
-    }
+    error.raw_os_error()
 }
 
 #[test]
 #[ignore = "needs a kernel with queues"]
 fn watch_lasts_until_it_is_removed() {
     let (queue, ring) = (new_queue(32), new_ring("removed"));
-    queue.watch_key(ring, 0x17).unwrap();
-    assert_eq!(
-        errno(queue.watch_key(ring, 1).unwrap_err()),
-        Some(libc::EBUSY)
-    );
+    queue.watch(ring, 0x17).unwrap();
+    assert_eq!(errno(queue.watch(ring, 1).unwrap_err()), Some(libc::EBUSY));
     touch(ring);
     assert_eq!(read(&queue), [(0x17, ring.to_string())]);
 
-    queue.unwatch_key(ring).unwrap();
+    queue.unwatch(ring).unwrap();
     touch(ring);
     assert_eq!(
         read(&queue),
         [(0x17, format!("{ring} is not watched any more"))]
     );
-    assert_eq!(
-        errno(queue.unwatch_key(ring).unwrap_err()),
-        Some(libc::EBADSLT)
-    );
+    assert_eq!(errno(queue.unwatch(ring).unwrap_err()), Some(libc::EBADSLT));
+}
+
+#[test]
+#[ignore = "needs a kernel with queues"]
+fn lost_removal_is_found_out() {
+    let (queue, ring, other) = (new_queue(32), new_ring("gone"), new_ring("stays"));
+    let gone = queue.watch(ring, 1).unwrap();
+    let stays = queue.watch(other, 2).unwrap();
+    assert_eq!((gone.tag(), gone.key()), (1, Some(ring)));
+    assert!(queue.still_watched(&gone).unwrap());
+    (0..40).for_each(|_| touch(other));
+    keyctl(&["unlink", &ring.to_string(), "@s"]);
+    for _ in 0..300 {
+        if !queue.still_watched(&gone).unwrap() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(!queue.still_watched(&gone).unwrap());
+    assert!(queue.still_watched(&stays).unwrap());
+    let read = read(&queue);
+    assert!(read.iter().all(|(tag, _)| *tag != 1), "{read:?}");
+    assert!(read.last().unwrap().1.contains("lost"), "{read:?}");
+}
+
+#[test]
+#[ignore = "needs a kernel with queues"]
+fn passed_descriptors_are_the_queue() {
+    let ring = new_ring("passed");
+    let queue = new_queue(32);
+    queue.watch(ring, 5).unwrap();
+    let (read_end, write_end) = queue.into_fds();
+    let queue = Queue::from_fds(read_end, None);
+    touch(ring);
+    assert_eq!(read(&queue), [(5, ring.to_string())]);
+    drop(write_end);
+    assert_eq!(queue.read(&mut [0; 256]).unwrap().count(), 0);
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+#[ignore = "needs a kernel with queues"]
+fn tokio_waits_for_messages() {
+    use tokio_stream::StreamExt;
+
+    let ring = new_ring("tokio");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let queue = AsyncQueue::new(Queue::new(32).unwrap()).unwrap();
+        queue.get_ref().watch(ring, 3).unwrap();
+        let toucher = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(200));
+            touch(ring);
+            touch(ring);
+            touch(ring);
+        });
+        let mut buffer = [0; 16];
+        let messages = queue.read(&mut buffer).await.unwrap();
+        assert_eq!(messages.count(), 1);
+        toucher.join().unwrap();
+        let mut messages = queue.messages();
+        for _ in 0..2 {
+            let message = messages.next().await.unwrap().unwrap();
+            assert_eq!(message.as_message().tag(), 3);
+        }
+    });
+}
+
+#[cfg(feature = "mio")]
+#[test]
+#[ignore = "needs a kernel with queues"]
+fn mio_waits_for_messages() {
+    let (mut queue, ring) = (new_queue(32), new_ring("mio"));
+    queue.watch(ring, 1).unwrap();
+    let mut poll = mio::Poll::new().unwrap();
+    let mut events = mio::Events::with_capacity(4);
+    let registry = poll.registry();
+    registry
+        .register(&mut queue, mio::Token(7), mio::Interest::READABLE)
+        .unwrap();
+    touch(ring);
+    poll.poll(&mut events, Some(Duration::from_secs(20)))
+        .unwrap();
+    assert_eq!(events.iter().next().unwrap().token(), mio::Token(7));
+    assert_eq!(read(&queue).len(), 1);
 }
 
 #[test]
 #[ignore = "needs a kernel with queues"]
 fn filter_lasts_until_it_is_cleared() {
     let (queue, one, two) = (new_queue(32), new_ring("one"), new_ring("two"));
-    queue.watch_key(one, 1).unwrap();
-    queue.watch_key(two, 2).unwrap();
+    queue.watch(one, 1).unwrap();
+    queue.watch(two, 2).unwrap();
     let touch_both = || {
         touch(one);
         touch(two);
     };
     let set = |rule: Rule| queue.set_filter(&Filter::new([rule]).unwrap()).unwrap();
 
-    set(Rule::new(Type::KEY).tag(2));
+    set(Rule::new(MessageType::KEY).tag(2));
     touch_both();
     assert_eq!(read(&queue), [(2, two.to_string())]);
 
@@ -101,7 +180,7 @@ fn filter_lasts_until_it_is_cleared() {
 #[ignore = "needs a kernel with queues"]
 fn message_that_does_not_fit_stays() {
     let (queue, ring) = (new_queue(32), new_ring("stays"));
-    queue.watch_key(ring, 1).unwrap();
+    queue.watch(ring, 1).unwrap();
     touch(ring);
     touch(ring);
     assert_eq!(queue.readable_bytes().unwrap(), 32);
@@ -116,7 +195,7 @@ fn message_that_does_not_fit_stays() {
 #[ignore = "needs a kernel with queues"]
 fn blocking_read_waits() {
     let (queue, ring) = (Queue::new(32).unwrap(), new_ring("waits"));
-    queue.watch_key(ring, 1).unwrap();
+    queue.watch(ring, 1).unwrap();
     thread::scope(|scope| {
         let reader = scope.spawn(|| read(&queue));
         thread::sleep(Duration::from_millis(200));
@@ -132,10 +211,10 @@ fn statistics_are_those_of_this_queue() {
     let (queue, ring) = (new_queue(33), new_ring("counted"));
     let rules = [
         "key:setattr".parse().unwrap(),
-        Rule::new(Type::new(77)).tag(9),
+        Rule::new(MessageType::new(77)).tag(9),
     ];
     queue.set_filter(&Filter::new(rules).unwrap()).unwrap();
-    queue.watch_key(ring, 0xff).unwrap();
+    queue.watch(ring, 0xff).unwrap();
     (0..70).for_each(|_| touch(ring));
     keyctl(&["clear", &ring.to_string()]);
 
@@ -179,14 +258,18 @@ fn source_that_is_not_there_is_told_of() {
         Object::Devices,
     ] {
         match queue.watch(object, 1) {
-            Ok(()) => queue.unwatch(object).unwrap(),
+            Ok(watched) => {
+                assert!(queue.still_watched(&watched).unwrap());
+                queue.unwatch(object).unwrap();
+                assert!(!queue.still_watched(&watched).unwrap());
+            }
             Err(Error::NoSource(kind)) => assert_eq!(kind, object.kind()),
             Err(error) => panic!("{object:?}: {error}"),
         }
     }
     // Not a block device: which of the two is wrong depends on the kernel.
     match queue.watch(Object::BlockDevice(file.as_fd()), 1) {
-        Err(Error::NoSource(kind)) => assert_eq!(kind, Type::BLOCK),
+        Err(Error::NoSource(kind)) => assert_eq!(kind, MessageType::BLOCK),
         result => assert_eq!(errno(result.unwrap_err()), Some(libc::EINVAL)),
     }
 }

@@ -1,26 +1,167 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Events as lines: aligned text, or JSON.
+//! Events as lines: aligned text, JSON, or as a format says.
 
+use rustix::{
+    event::{poll, PollFd, PollFlags},
+    fs::{fstat, FileType},
+    io::Errno,
+};
 use serde::Serialize;
-use std::io::{self, BufWriter, Stdout, Write};
-use watch_queue::{Event, Message, Stats};
+use std::{
+    fmt::Write as _,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    str::FromStr,
+    time::SystemTime,
+};
+use unicode_width::UnicodeWidthStr;
+use watch_queue::Stats;
 
-pub(crate) struct Output<W: Write = BufWriter<Stdout>> {
-    to: W,
-    json: bool,
-    /// Of the column that tells which watch it is from, in characters.
-    width: usize,
-    /// Of the column that tells the type.
-    kind_width: usize,
+use crate::{
+    cli::TimeStyle,
+    event::{Seen, Shown},
+};
+
+/// How much a pipe takes that poll says has room, without a wait.
+const CHUNK: usize = 4096;
+
+/// How an event is printed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Style {
+    Text { time: TimeStyle, colour: bool },
+    Json,
+    Format { format: Format, time: TimeStyle },
+    None,
 }
 
-/// An event as JSON.
-#[derive(Serialize)]
-struct EventLine<'a> {
-    watch: Option<&'a str>,
-    #[serde(flatten)]
-    event: Event<'a>,
+/// What `--format` takes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Format(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Piece {
+    Text(String),
+    Time,
+    Watch,
+    Kind,
+    Event,
+    Words,
+    Device,
+    Path,
+    Field(String),
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut plain = String::new();
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            let piece = match c {
+                '\\' => {
+                    plain.push(match chars.next() {
+                        Some('n') => '\n',
+                        Some('t') => '\t',
+                        Some('0') => '\0',
+                        Some('\\') => '\\',
+                        other => return Err(unknown('\\', other)),
+                    });
+                    continue;
+                }
+                '%' => match chars.next() {
+                    Some('%') => {
+                        plain.push('%');
+                        continue;
+                    }
+                    Some('T') => Piece::Time,
+                    Some('w') => Piece::Watch,
+                    Some('t') => Piece::Kind,
+                    Some('e') => Piece::Event,
+                    Some('s') => Piece::Words,
+                    Some('d') => Piece::Device,
+                    Some('p') => Piece::Path,
+                    Some('{') => {
+                        let rest = chars.as_str();
+                        let (field, after) = rest.split_once('}').ok_or("a } is missing")?;
+                        chars = after.chars();
+                        Piece::Field(field.to_owned())
+                    }
+                    other => return Err(unknown('%', other)),
+                },
+                c => {
+                    plain.push(c);
+                    continue;
+                }
+            };
+            if !plain.is_empty() {
+                pieces.push(Piece::Text(std::mem::take(&mut plain)));
+            }
+            pieces.push(piece);
+        }
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(plain));
+        }
+        Ok(Self(pieces))
+    }
+}
+
+fn unknown(first: char, second: Option<char>) -> String {
+    let second = second.map_or_else(String::new, String::from);
+    format!("'{first}{second}' is not known; see --help for what is")
+}
+
+impl Format {
+    fn line(&self, seen: &Seen<'_>, time: &str) -> String {
+        let mut line = String::new();
+        let mut fields = None;
+        for piece in &self.0 {
+            let known = &seen.known;
+            match piece {
+                Piece::Text(text) => line += text,
+                Piece::Time => line += time,
+                Piece::Watch => line += seen.watch.unwrap_or("-"),
+                Piece::Kind => line += &seen.message.kind().to_string(),
+                Piece::Event => line += seen.name(),
+                Piece::Words => line += &seen.to_string(),
+                Piece::Device => line += known.devname.as_deref().unwrap_or(""),
+                Piece::Path => line += known.path.as_deref().unwrap_or(""),
+                Piece::Field(name) => {
+                    let fields = fields.get_or_insert_with(|| seen.fields());
+                    match fields.get(name) {
+                        None | Some(serde_json::Value::Null) => {}
+                        Some(serde_json::Value::String(text)) => line += text,
+                        Some(value) => line += &value.to_string(),
+                    }
+                }
+            }
+        }
+        line
+    }
+}
+
+/// What is printed, until it is written.
+pub(crate) struct Output {
+    pub(crate) style: Style,
+    pending: Vec<u8>,
+    start: SystemTime,
+    /// Of the column that says which watch it is from.
+    pub(crate) width: usize,
+    /// Of the column that says the type.
+    pub(crate) kind_width: usize,
+    /// Whether a write to it can wait for a reader.
+    can_wait: bool,
+}
+
+/// How far the output has got.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// All of it is written.
+    All,
+    /// There is no room at the moment.
+    Later,
 }
 
 /// The statistics as JSON.
@@ -32,42 +173,77 @@ struct StatsLine<'a> {
 }
 
 impl Output {
-    pub(crate) fn new(json: bool, width: usize, kind_width: usize) -> Self {
+    pub(crate) fn new(style: Style) -> Self {
+        let is_file = |fd: BorrowedFd<'_>| {
+            fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
+        };
         Self {
-            to: BufWriter::new(io::stdout()),
-            json,
-            width,
+            style,
+            pending: Vec::new(),
+            start: SystemTime::now(),
+            width: 0,
             // Losses are of the type `meta`.
-            kind_width: kind_width.max("meta".len()),
+            kind_width: "meta".len(),
+            can_wait: !is_file(io::stdout().as_fd()),
         }
     }
-}
 
-impl<W: Write> Output<W> {
-    /// Prints one event; `watch` is what it is of.
-    pub(crate) fn event(&mut self, watch: Option<&str>, message: &Message<'_>) -> io::Result<()> {
-        let event = message.event();
-        if self.json {
-            return self.line(&EventLine { watch, event });
+    /// Makes the columns as wide as these need them.
+    pub(crate) fn fit<'a>(&mut self, watches: impl Iterator<Item = (&'a str, usize)>) {
+        (self.width, self.kind_width) = (1, "meta".len());
+        for (name, kind_width) in watches {
+            self.width = self.width.max(Shown(name).to_string().width());
+            self.kind_width = self.kind_width.max(kind_width);
         }
-        let (watch, width, kind_width) = (watch.unwrap_or("-"), self.width, self.kind_width);
-        let name = message.name().unwrap_or("?");
-        let kind = message.kind();
-        writeln!(
-            self.to,
-            "{watch:<width$}  {kind:<kind_width$}  {name:<13} {event}"
-        )
     }
 
-    /// Prints what the queue did; `name` is what the watch with a tag is of.
-    pub(crate) fn stats<'a>(
-        &mut self,
-        stats: &Stats,
-        name: impl Fn(u8) -> &'a str,
-    ) -> io::Result<()> {
-        if self.json {
-            self.line(&StatsLine { stats })?;
-            return self.flush();
+    /// Takes one event.
+    pub(crate) fn event(&mut self, seen: &Seen<'_>) {
+        let line = match &self.style {
+            Style::None => return,
+            Style::Json => seen.json(),
+            Style::Format { format, time } => {
+                let time = match time {
+                    TimeStyle::None => TimeStyle::Iso,
+                    time => *time,
+                };
+                let time = time.format(seen.time, self.start).unwrap_or_default();
+                format.line(seen, &time)
+            }
+            Style::Text { time, colour } => self.text(seen, *time, *colour),
+        };
+        self.line(&line);
+    }
+
+    fn text(&self, seen: &Seen<'_>, time: TimeStyle, colour: bool) -> String {
+        let watch = Shown(seen.watch.unwrap_or("-")).to_string();
+        let padding = self.width.saturating_sub(watch.width());
+        let kind_width = self.kind_width;
+        let mut line = String::new();
+        if let Some(time) = time.format(seen.time, self.start) {
+            line += &time;
+            line += "  ";
+        }
+        let name = format!("{:<13}", seen.name());
+        let name = match seen.mood().colour().filter(|_| colour) {
+            Some(on) => format!("{on}{name}\x1b[0m"),
+            None => name,
+        };
+        let kind = seen.message.kind();
+        // Writing to a string does not fail.
+        let _ = write!(
+            line,
+            "{watch}{:padding$}  {kind:<kind_width$}  {name} {seen}",
+            ""
+        );
+        line
+    }
+
+    /// Takes what the queue did; `name` is what the watch with a tag is of.
+    pub(crate) fn stats<'a>(&mut self, stats: &Stats, name: impl Fn(u8) -> &'a str) {
+        if self.style == Style::Json {
+            let line = serde_json::to_string(&StatsLine { stats });
+            return self.line(&line.expect("its fields have names"));
         }
         let Stats {
             posted,
@@ -78,302 +254,68 @@ impl<W: Write> Output<W> {
             size,
             ..
         } = stats;
-        writeln!(
-            self.to,
+        self.line(&format!(
             "posted {posted}: delivered {delivered}, filtered {filtered}, lost {lost}; \
              {messages} of {size} in the queue"
-        )?;
+        ));
         for rule in &stats.rules {
-            writeln!(self.to, "filter {rule}")?;
+            self.line(&format!("filter {rule}"));
         }
         let mut watches: Vec<_> = stats.watches.iter().collect();
         watches.sort_by_key(|watch| watch.tag);
         for watch in watches {
             let (source, id) = (&watch.source, watch.id);
-            writeln!(self.to, "watch {}: {source} {id}", name(watch.tag))?;
+            self.line(&format!("watch {}: {source} {id}", name(watch.tag)));
         }
-        self.flush()
     }
 
-    fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.to, line)?;
-        writeln!(self.to)
+    fn line(&mut self, line: &str) {
+        self.pending.extend(line.as_bytes());
+        self.pending.push(b'\n');
     }
 
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
+    /// How many bytes are still to be written.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Writes as much as there is room for, without a wait.
+    pub(crate) fn write(&mut self) -> io::Result<Written> {
+        let stdout = io::stdout();
+        let mut done = 0;
+        let result = loop {
+            let rest = &self.pending[done..];
+            if rest.is_empty() {
+                break Ok(Written::All);
+            }
+            if self.can_wait && !has_room(stdout.as_fd())? {
+                break Ok(Written::Later);
+            }
+            let size = if self.can_wait {
+                rest.len().min(CHUNK)
+            } else {
+                rest.len()
+            };
+            match rustix::io::write(stdout.as_fd(), &rest[..size]) {
+                Ok(size) => done += size,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break Ok(Written::Later),
+                Err(error) => break Err(error.into()),
+            }
+        };
+        self.pending.drain(..done);
+        result
+    }
+}
+
+fn has_room(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    match poll(&mut fds, Some(&Default::default())) {
+        Ok(count) => Ok(count != 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use watch_queue::Messages;
-
-    /// A message of this type and subtype, tag, type-specific bits and payload.
-    fn message(kind: u32, subtype: u32, tag: u32, bits: u32, payload: &[u32]) -> Vec<u8> {
-        let header = if cfg!(target_endian = "little") {
-            kind | (subtype << 24)
-        } else {
-            (kind << 8) | subtype
-        };
-        let info = (8 + 4 * payload.len() as u32) | (tag << 8) | (bits << 16);
-        let words = [&[header, info], payload].concat();
-        words.into_iter().flat_map(u32::to_ne_bytes).collect()
-    }
-
-    fn printed(json: bool, watch: Option<&str>, message: &[u8]) -> String {
-        let mut output = Output {
-            to: Vec::new(),
-            json,
-            width: 4,
-            kind_width: 4,
-        };
-        for message in Messages::new(message) {
-            output.event(watch, &message.unwrap()).unwrap();
-        }
-        String::from_utf8(output.to).unwrap()
-    }
-
-    #[test]
-    fn events_of_keys() {
-        let linked = message(1, 2, 1, 0, &[1000, 2000]);
-        assert_eq!(
-            printed(false, Some("@s"), &linked),
-            "@s    key   linked        2000 into 1000\n"
-        );
-        assert_eq!(
-            printed(true, Some("@s"), &linked),
-            r#"{"watch":"@s","type":"key","key":1000,"event":"linked","member":2000}"#.to_owned()
-                + "\n"
-        );
-        let refused = message(1, 0, 1, 0, &[1000, -126_i32 as u32]);
-        assert!(printed(true, Some("@s"), &refused).contains(r#""error":126"#));
-        assert!(printed(false, Some("@s"), &refused).contains("Required key not available"));
-    }
-
-    /// A number of 64 bits, as part of a payload.
-    fn wide(number: u64) -> [u32; 2] {
-        let bytes = number.to_ne_bytes();
-        let half = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
-        [half(0), half(4)]
-    }
-
-    /// Text and zeroes, as part of a payload.
-    fn text(text: &str, size: usize) -> Vec<u32> {
-        let mut bytes = text.as_bytes().to_vec();
-        bytes.resize(size, 0);
-        let words = bytes.chunks(4);
-        words
-            .map(|word| u32::from_ne_bytes(word.try_into().unwrap()))
-            .collect()
-    }
-
-    /// Checks text and JSON, behind what both begin with.
-    fn expect(watch: &str, message: &[u8], text: &str, json: &str) {
-        assert_eq!(
-            printed(false, Some(watch), message),
-            format!("{watch}  {text}\n")
-        );
-        assert_eq!(
-            printed(true, Some(watch), message),
-            format!("{{\"watch\":\"{watch}\",{json}}}\n")
-        );
-    }
-
-    #[test]
-    fn events_of_mounts() {
-        let mount = |subtype, parent| {
-            let ids = [wide(1 << 40), wide(parent), wide(3)].concat();
-            message(2, subtype, 1, 0, &[&ids[..], &[0x0a, 1 << 18]].concat())
-        };
-        let json = |event, parent| {
-            format!(
-                r#""type":"mount","mount":1099511627776,"event":"{event}","parent":{parent},"namespace":3,"attributes":["nosuid","noexec"],"propagation":["private"]"#
-            )
-        };
-        for (subtype, name, text) in [
-            (0, "attached", "attached      1099511627776 on 2"),
-            (1, "detached", "detached      1099511627776 from 2"),
-            (2, "moved_from", "moved_from    1099511627776 from 2"),
-            (3, "moved_to", "moved_to      1099511627776 to 2"),
-            (4, "setattr", "setattr       1099511627776 on 2"),
-            (5, "expired", "expired       1099511627776 on 2"),
-        ] {
-            let text = format!("mount  {text} (nosuid,noexec,private)");
-            expect("mounts", &mount(subtype, 2), &text, &json(name, "2"));
-        }
-        expect(
-            "mounts",
-            &mount(4, 1 << 40),
-            "mount  setattr       1099511627776 (nosuid,noexec,private)",
-            &json("setattr", "null"),
-        );
-    }
-
-    #[test]
-    fn events_of_file_systems() {
-        let message = |subtype, rest: &[u32]| {
-            let sb = [&wide(9)[..], &[7, 1], rest].concat();
-            message(3, subtype, 1, 0, &sb)
-        };
-        let json = |rest| format!(r#""type":"superblock","superblock":9,"device":"7:1",{rest}"#);
-        expect(
-            "fs=/x",
-            &message(1, &[]),
-            "superblock  readonly      7:1",
-            &json(r#""event":"readonly""#),
-        );
-        expect(
-            "fs=/x",
-            &message(2, &[]),
-            "superblock  readwrite     7:1",
-            &json(r#""event":"readwrite""#),
-        );
-        let error = [&[5, 3][..], &wide(12), &wide(8192), &wide(4096)].concat();
-        expect(
-            "fs=/x",
-            &message(0, &error),
-            "superblock  error         7:1 direct write: Input/output error (os error 5), inode 12, 4096 bytes at 8192",
-            &json(r#""event":"error","error":5,"kind":"direct_write","inode":12,"range":{"pos":8192,"len":4096}"#),
-        );
-        let error = [&[117, 5][..], &[0; 6]].concat();
-        expect(
-            "fs=/x",
-            &message(0, &error),
-            "superblock  error         7:1 metadata: Structure needs cleaning (os error 117)",
-            &json(r#""event":"error","error":117,"kind":"metadata","inode":null,"range":null"#),
-        );
-        expect(
-            "fs=/x",
-            &message(3, &[122, 4, 0, 1000]),
-            "superblock  quota         7:1 user 1000: hard limit of blocks reached: Disk quota exceeded (os error 122)",
-            &json(r#""event":"quota","error":122,"warning":"block_hard_limit","owner":"user","id":1000"#),
-        );
-        expect(
-            "fs=/x",
-            &message(3, &[0, 10, 1, 5]),
-            "superblock  quota         7:1 group 5: below the soft limit of blocks",
-            &json(
-                r#""event":"quota","error":null,"warning":"below_block_soft_limit","owner":"group","id":5"#,
-            ),
-        );
-    }
-
-    #[test]
-    fn events_of_block_devices() {
-        let message = |subtype, partition, op| {
-            let rest = [4096, 8, 16, partition, op, 61];
-            message(
-                4,
-                subtype,
-                1,
-                0,
-                &[&wide(3)[..], &wide(2048), &rest].concat(),
-            )
-        };
-        let json = |partition, event, op| {
-            format!(
-                r#""type":"block","device":"8:16","partition":{partition},"diskseq":3,"event":"{event}","op":"{op}","sector":2048,"len":4096,"error":61"#
-            )
-        };
-        let error = "4096 bytes at sector 2048: No data available (os error 61)";
-        expect(
-            "block=all",
-            &message(6, 0, 0),
-            &format!("block  medium        8:16 read, {error}"),
-            &json("null", "medium", "read"),
-        );
-        expect(
-            "block=all",
-            &message(1, 2, 5),
-            &format!("block  timeout       8:16 partition 2 write of zeroes, {error}"),
-            &json("2", "timeout", "write_zeroes"),
-        );
-    }
-
-    #[test]
-    fn events_of_devices() {
-        let device = |number: [u32; 2], bits| {
-            let names = [text("usb", 32), text("1-2:1.0\u{1b}", 64)].concat();
-            message(5, 2, 1, bits, &[&number[..], &names].concat())
-        };
-        let json = r#""type":"device","name":"1-2:1.0\u001b","cut":"#;
-        expect(
-            "devices",
-            &device([189, 1], 0),
-            r"device  bound         usb 1-2:1.0\x1b 189:1",
-            &format!(r#"{json}false,"event":"bound","subsystem":"usb","number":"189:1""#),
-        );
-        expect(
-            "devices",
-            &device([0, 0], 1),
-            r"device  bound         usb 1-2:1.0\x1b (cut)",
-            &format!(r#"{json}true,"event":"bound","subsystem":"usb","number":null"#),
-        );
-        let product = u32::from_ne_bytes({
-            let halves = [0x0409u16.to_ne_bytes(), 0x55aau16.to_ne_bytes()];
-            halves.concat().try_into().unwrap()
-        });
-        let usb = [&[1, 2, 3, product][..], &text("1-2", 32)].concat();
-        expect(
-            "devices",
-            &message(5, 4, 1, 0, &usb),
-            "device  connected     usb 1-2: 0409:55aa, bus 1 port 2 device 3",
-            r#""type":"device","name":"1-2","cut":false,"event":"connected","bus":1,"port":2,"address":3,"vendor":1033,"product":21930"#,
-        );
-    }
-
-    #[test]
-    fn event_is_called_the_same_in_text_json_and_filters() {
-        let kinds = (0..).map(watch_queue::Type::new);
-        for kind in kinds.take_while(|kind| kind.name().is_some()) {
-            assert!(!kind.subtypes().is_empty());
-            for (subtype, name) in (0..).zip(kind.subtypes()) {
-                let message = message(kind.number(), subtype, 1, 0, &[1; 26]);
-                let json = printed(true, Some("x"), &message);
-                let said = format!(r#""type":"{kind}""#);
-                assert!(json.contains(&said), "{json}");
-                assert!(json.contains(&format!(r#""event":"{name}""#)), "{json}");
-                assert!(printed(false, Some("x"), &message).contains(&format!(" {kind} ")));
-                assert!(format!("{kind}:{name}")
-                    .parse::<watch_queue::Rule>()
-                    .is_ok());
-            }
-        }
-    }
-
-    #[test]
-    fn losses() {
-        let text = |lost| printed(false, None, &message(0, 1, 0, lost, &[]));
-        assert_eq!(
-            text(44),
-            "-     meta  loss          44 messages were lost here\n"
-        );
-        assert_eq!(
-            text(1),
-            "-     meta  loss          1 message was lost here\n"
-        );
-        assert!(text(0).contains("it is not known how many"));
-        assert!(text(65535).contains("65535 messages or more"));
-        let json = |lost| printed(true, None, &message(0, 1, 0, lost, &[]));
-        let line = r#"{"watch":null,"type":"meta","event":"loss","lost":"#;
-        assert_eq!(json(44), format!("{line}44}}\n"));
-        assert_eq!(json(0), format!("{line}null}}\n"));
-    }
-
-    #[test]
-    fn what_is_not_known() {
-        let unknown = message(77, 7, 1, 0, &[0]);
-        assert_eq!(
-            printed(false, Some("@s"), &unknown),
-            "@s    type=77  ?             type=0x00004d subtype=7 info=0x0000010c payload=00000000\n"
-        );
-        let json = printed(true, Some("@s"), &unknown);
-        assert!(
-            json.contains(r#""type":"unknown","number":77,"subtype":7,"info":268"#),
-            "{json}"
-        );
-        assert!(json.contains(r#""payload":"00000000""#), "{json}");
-    }
-}
+mod tests;

@@ -2,34 +2,33 @@
 
 //! What to watch: how it is said on the command line, and how a queue is attached to it.
 
-use rustix::fs::{fstatfs, open, Mode, OFlags};
+use rustix::fs::{open, Mode, OFlags};
 use std::{
     ffi::OsStr,
     fmt, io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
-use watch_queue::{Key, KeyName, Object, Queue, Type};
+use watch_queue::{KeyName, MessageType, Object, Queue, Watched};
 
-use crate::Failure;
+use crate::failure::Failure;
 
-/// What `--mounts` stands for.
+/// What `--mount-ns` stands for.
 pub(crate) const OWN_MOUNTS: &str = "/proc/self/ns/mnt";
 
-/// What `--block` takes for all block devices.
+/// What `--block` and `--fs` take for all of them.
 const ALL: &str = "all";
 
-/// `NSFS_MAGIC` of `linux/magic.h`: what files in `/proc/PID/ns/` are on.
-const NSFS_MAGIC: u32 = 0x6e73_6673;
-
 /// Something to watch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// By its name, as that was given.
     Key(String, KeyName),
-    /// The mounts of a namespace, or at and below a mount.
-    Mounts(PathBuf),
-    /// The file system that this is on.
+    /// The mounts of a namespace.
+    MountNamespace(PathBuf),
+    /// A mount, and those below it.
+    MountTree(PathBuf),
+    /// The file system that this is on, or all that are on disks.
     FileSystem(PathBuf),
     /// A block device, or all.
     Block(PathBuf),
@@ -42,8 +41,9 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(name, _) => write!(f, "{name}"),
-            Self::Mounts(path) if path == Path::new(OWN_MOUNTS) => write!(f, "mounts"),
-            Self::Mounts(path) => write!(f, "mounts={}", path.display()),
+            Self::MountNamespace(path) if path == Path::new(OWN_MOUNTS) => write!(f, "mount-ns"),
+            Self::MountNamespace(path) => write!(f, "mount-ns={}", path.display()),
+            Self::MountTree(path) => write!(f, "mount-tree={}", path.display()),
             Self::FileSystem(path) => write!(f, "fs={}", path.display()),
             Self::Block(path) => write!(f, "block={}", path.display()),
             Self::Devices => write!(f, "devices"),
@@ -53,69 +53,60 @@ impl fmt::Display for Target {
 
 impl Target {
     /// The type of its messages.
-    pub(crate) fn kind(&self) -> Type {
+    pub(crate) fn kind(&self) -> MessageType {
         match self {
-            Self::Key(..) => Type::KEY,
-            Self::Mounts(_) => Type::MOUNT,
-            Self::FileSystem(_) => Type::SUPERBLOCK,
-            Self::Block(_) => Type::BLOCK,
-            Self::Devices => Type::DEVICE,
+            Self::Key(..) => MessageType::KEY,
+            Self::MountNamespace(_) | Self::MountTree(_) => MessageType::MOUNT,
+            Self::FileSystem(_) => MessageType::SUPERBLOCK,
+            Self::Block(_) => MessageType::BLOCK,
+            Self::Devices => MessageType::DEVICE,
         }
     }
 
-    /// Attaches a queue, whose messages get this tag; returns the key, if it is one.
-    pub(crate) fn attach(&self, queue: &Queue, tag: u8) -> Result<Option<Key>, Failure> {
-        match self {
-            Self::Key(_, name) => {
-                let key = name.find()?;
-                queue.watch_key(key, tag)?;
-                return Ok(Some(key));
-            }
-            Self::Mounts(path) => {
-                let file = open_path(path)?;
-                let object = if is_namespace(&file)? {
-                    Object::MountNamespace(file.as_fd())
-                } else {
-                    Object::MountTree(file.as_fd())
-                };
-                queue.watch(object, tag)?;
-            }
-            Self::FileSystem(path) => {
-                queue.watch(Object::FileSystem(open_path(path)?.as_fd()), tag)?;
-            }
+    /// Whether it is as many file systems as there are.
+    pub(crate) fn is_all_file_systems(&self) -> bool {
+        matches!(self, Self::FileSystem(path) if path.as_os_str() == OsStr::new(ALL))
+    }
+
+    /// Whether it is all mounts that wqmon can see.
+    pub(crate) fn is_own_mounts(&self) -> bool {
+        matches!(self, Self::MountNamespace(path) if path == Path::new(OWN_MOUNTS))
+    }
+
+    /// Has a queue watch it, with this tag.
+    pub(crate) fn attach(&self, queue: &Queue, tag: u8) -> Result<Watched, Failure> {
+        self.with_object(|object| queue.watch(object, tag))
+    }
+
+    /// Has a queue watch it no more.
+    pub(crate) fn detach(&self, queue: &Queue) -> Result<(), Failure> {
+        self.with_object(|object| queue.unwatch(object))
+    }
+
+    fn with_object<T>(
+        &self,
+        then: impl FnOnce(Object<'_>) -> Result<T, watch_queue::Error>,
+    ) -> Result<T, Failure> {
+        Ok(match self {
+            Self::Key(_, name) => then(name.find()?.into())?,
+            Self::MountNamespace(path) => then(Object::MountNamespace(open_path(path)?.as_fd()))?,
+            Self::MountTree(path) => then(Object::MountTree(open_path(path)?.as_fd()))?,
+            Self::FileSystem(path) => then(Object::FileSystem(open_path(path)?.as_fd()))?,
             Self::Block(path) if path.as_os_str() == OsStr::new(ALL) => {
-                queue.watch(Object::AllBlockDevices, tag)?;
+                then(Object::AllBlockDevices)?
             }
             Self::Block(path) => {
                 // Not to wait for a medium, if there is none.
                 let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 let file = open(path, flags, Mode::empty()).map_err(io::Error::from)?;
-                queue.watch(Object::BlockDevice(file.as_fd()), tag)?;
+                then(Object::BlockDevice(file.as_fd()))?
             }
-            Self::Devices => queue.watch(Object::Devices, tag)?,
-        }
-        Ok(None)
+            Self::Devices => then(Object::Devices)?,
+        })
     }
 }
 
 /// Opens a file only to say which one it is.
 fn open_path(path: &Path) -> io::Result<OwnedFd> {
     Ok(open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-fn is_namespace(file: &OwnedFd) -> io::Result<bool> {
-    Ok(fstatfs(file)?.f_type as u32 == NSFS_MAGIC)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn namespaces_are_told_from_mounts() {
-        let is_namespace = |path| is_namespace(&open_path(Path::new(path)).unwrap()).unwrap();
-        assert!(is_namespace(OWN_MOUNTS));
-        assert!(!is_namespace("/"));
-        assert!(!is_namespace("/proc"));
-    }
 }

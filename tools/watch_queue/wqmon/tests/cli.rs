@@ -28,6 +28,9 @@ fn a_wrong_command_line_is_refused_with_the_reason() {
         ),
         (&["--count", "0", "@s"], "0 is not in"),
         (&["--timeout", "soon", "@s"], "not a number"),
+        (&["--mount-ns", "/srv"], "--mount-tree"),
+        (&["--format", "%x", "@s"], "'%x' is not known"),
+        (&["--config", "x", "--fs", "/"], "cannot be used"),
     ] {
         let (code, stderr) = wqmon(args);
         assert_eq!(code, Some(2), "{args:?}: {stderr}");
@@ -50,4 +53,31 @@ fn a_kernel_without_queues_is_told_of() {
             );
         }
     }
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_the_reason() {
+    let (code, stderr) = wqmon(&["--config", "/nowhere.toml"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(stderr, "wqmon: /nowhere.toml: No such file or directory\n");
+}
+
+#[test]
+fn top_needs_a_terminal() {
+    let (code, stderr) = wqmon(&["top", "@s"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(stderr, "wqmon: top needs a terminal\n");
+}
+
+/// Nobody is there to read what is said.
+#[test]
+fn standard_error_that_is_closed_is_no_panic() {
+    let (read_end, write_end) = std::io::pipe().unwrap();
+    drop(read_end);
+    let status = Command::new(env!("CARGO_BIN_EXE_wqmon"))
+        .args(["--config", "/nowhere.toml"])
+        .stderr(write_end)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(1));
 }

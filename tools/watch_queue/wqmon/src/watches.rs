@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the queue watches, by tag.
+
+use std::collections::HashMap;
+use watch_queue::{
+    Event, Filter, Message, MessageType, MetaEvent, Queue, Rule, Watched, MAX_RULES,
+};
+
+use crate::{
+    failure::{say, Failure},
+    names::is_on_disk,
+    target::{Target, OWN_MOUNTS},
+};
+
+/// What somebody asked to have watched.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Spec {
+    pub(crate) name: String,
+    pub(crate) target: Target,
+    /// What is wanted of it, all if that is empty.
+    pub(crate) rules: Vec<Rule>,
+}
+
+pub(crate) struct Entry {
+    pub(crate) spec: Spec,
+    /// None for all file systems, of which each has a watch.
+    watched: Option<Watched>,
+    pub(crate) gone: bool,
+    /// Nobody asked for it, or nobody does any more.
+    hidden: bool,
+    announced: bool,
+}
+
+/// What the queue watches; a tag is the place in the list, from 1.
+#[derive(Default)]
+pub(crate) struct Watches {
+    entries: Vec<Entry>,
+    /// The filter of all of them, if there is one.
+    pub(crate) rules: Vec<Rule>,
+    /// Paths of file systems, by the number that the kernel has for them.
+    file_systems: HashMap<u64, String>,
+}
+
+/// What a message is for who reads the queue.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Role {
+    /// To be printed.
+    Wanted,
+    /// To be looked at and forgotten.
+    Internal,
+}
+
+impl Watches {
+    /// The entry with a tag; none for messages that are from no watch.
+    pub(crate) fn get(&self, tag: u8) -> Option<&Entry> {
+        self.entries.get(usize::from(tag).checked_sub(1)?)
+    }
+
+    fn get_mut(&mut self, tag: u8) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::from(tag).checked_sub(1)?)
+    }
+
+    /// Those that somebody asked for.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !entry.hidden)
+    }
+
+    /// What all of them are, for names to be looked up.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.entries.iter().map(|entry| &entry.spec.target)
+    }
+
+    /// Whether nothing is left to watch.
+    pub(crate) fn all_gone(&self) -> bool {
+        self.shown().all(|entry| entry.gone)
+    }
+
+    fn add(&mut self, spec: Spec, hidden: bool, queue: &Queue) -> Result<u8, Failure> {
+        // What nobody wants and whose removal has been read sends nothing any more.
+        let is_free = |entry: &Entry| entry.hidden && entry.gone;
+        let free = self.entries.iter().position(is_free);
+        let index = free.unwrap_or(self.entries.len());
+        let tag = u8::try_from(index + 1)
+            .map_err(|_| Failure::new("more than 255 things cannot be watched"))?;
+        let watched = if spec.target.is_all_file_systems() {
+            None
+        } else {
+            let attached = spec.target.attach(queue, tag);
+            Some(attached.map_err(|failure| failure.of(&spec.name))?)
+        };
+        let entry = Entry {
+            spec,
+            watched,
+            gone: false,
+            hidden,
+            announced: false,
+        };
+        match self.entries.get_mut(index) {
+            Some(free) => *free = entry,
+            None => self.entries.push(entry),
+        }
+        Ok(tag)
+    }
+
+    /// Attaches the queue to one more thing.
+    pub(crate) fn attach(&mut self, spec: Spec, queue: &Queue) -> Result<(), Failure> {
+        self.add(spec, false, queue)?;
+        self.watch_mounts_if_need_be(queue)
+    }
+
+    /// Says what is watched that was not before.
+    pub(crate) fn announce(&mut self) {
+        for entry in &mut self.entries {
+            if !entry.hidden && !entry.gone && !std::mem::replace(&mut entry.announced, true) {
+                let name = &entry.spec.name;
+                match entry.watched.as_ref().and_then(Watched::key) {
+                    Some(key) => say(format_args!("watching {name} ({key})")),
+                    None => say(format_args!("watching {name}")),
+                }
+            }
+        }
+    }
+
+    /// New file systems are mounted: to know of them, the mounts have to be watched.
+    fn watch_mounts_if_need_be(&mut self, queue: &Queue) -> Result<(), Failure> {
+        let live = |entry: &&Entry| !entry.gone && !entry.hidden;
+        if self
+            .entries
+            .iter()
+            .filter(live)
+            .any(|entry| entry.spec.target.is_all_file_systems())
+            && !self.targets().any(Target::is_own_mounts)
+        {
+            let spec = Spec {
+                name: "mount-ns".to_owned(),
+                target: Target::MountNamespace(OWN_MOUNTS.into()),
+                rules: vec!["mount:attached,moved_to".parse().expect("it is a rule")],
+            };
+            self.add(spec, true, queue)?;
+        }
+        Ok(())
+    }
+
+    /// Watches a file system that is on a disk, if all of them are to be watched.
+    ///
+    /// `Ok` if it is watched already, as one that is mounted in two places.
+    pub(crate) fn file_system(&mut self, mount: &watch_queue::mounts::Mount, queue: &Queue) {
+        let all = |entry: &Entry| entry.spec.target.is_all_file_systems() && !entry.hidden;
+        let Some(index) = self.entries.iter().position(all) else {
+            return;
+        };
+        if !is_on_disk(mount) {
+            return;
+        }
+        let target = Target::FileSystem(mount.point.clone());
+        let path = mount.point.display().to_string();
+        let tag = index as u8 + 1;
+        let before = queue.stats().ok();
+        match target.attach(queue, tag) {
+            Ok(_) => {
+                let (Some(before), Ok(after)) = (before, queue.stats()) else {
+                    return;
+                };
+                let new = after
+                    .watches
+                    .iter()
+                    .find(|watch| !before.watches.contains(watch));
+                self.file_systems.extend(new.map(|watch| (watch.id, path)));
+            }
+            // It is watched already, or gone again.
+            Err(failure) if failure.message.contains("busy") => {}
+            Err(failure) => say(failure.of(format!("fs={path}")).message),
+        }
+    }
+
+    /// The path of a file system, by what a removal calls it.
+    pub(crate) fn forget_file_system(&mut self, id: u64) -> Option<String> {
+        self.file_systems.remove(&id)
+    }
+
+    /// Has the kernel drop what nobody wants, as far as a filter has room.
+    pub(crate) fn set_filter(&self, queue: &Queue) -> Result<(), Failure> {
+        let mut rules = self.rules.clone();
+        let of_one = |(index, entry): (usize, &Entry)| {
+            let kind = entry.spec.target.kind();
+            let rules = match &entry.spec.rules[..] {
+                [] => vec![Rule::new(kind)],
+                rules => rules.to_vec(),
+            };
+            let tag = index as u8 + 1;
+            rules.into_iter().map(move |rule| rule.tag(tag))
+        };
+        let is_one = |entry: &&Entry| !entry.spec.rules.is_empty();
+        if self.rules.is_empty() && self.entries.iter().any(|entry| is_one(&entry)) {
+            rules.extend(self.entries.iter().enumerate().flat_map(of_one));
+        } else if !self.rules.is_empty() {
+            // What is watched for our own sake
+            let internal = self.entries.iter().enumerate();
+            rules.extend(internal.filter(|(_, entry)| entry.hidden).flat_map(of_one));
+        }
+        // To know where mounts are takes to know of all that move.
+        if !rules.is_empty()
+            && self
+                .targets()
+                .any(|target| target.kind() == MessageType::MOUNT)
+        {
+            rules.push(
+                "mount:attached,detached,moved_to"
+                    .parse()
+                    .expect("it is a rule"),
+            );
+        }
+        if rules.is_empty() || rules.len() > MAX_RULES {
+            return Ok(queue.clear_filter()?);
+        }
+        let filter = Filter::new(rules).map_err(Failure::new)?;
+        Ok(queue.set_filter(&filter)?)
+    }
+
+    /// Takes note of a removal, and returns what a message is to be used for.
+    pub(crate) fn take(&mut self, message: &Message<'_>) -> Role {
+        let removal = matches!(message.event(), Event::Meta(MetaEvent::Removal { .. }));
+        let rules = std::mem::take(&mut self.rules);
+        let by_all = rules.is_empty() || rules.iter().any(|rule| rule.accepts(*message));
+        self.rules = rules;
+        let Some(entry) = self.get_mut(message.tag()) else {
+            return Role::Wanted;
+        };
+        if removal && !entry.spec.target.is_all_file_systems() {
+            entry.gone = true;
+        }
+        if entry.hidden {
+            return Role::Internal;
+        }
+        let rules = &entry.spec.rules;
+        let by_own = rules.is_empty() || rules.iter().any(|rule| rule.accepts(*message));
+        if message.kind() == MessageType::META || (by_all && by_own) {
+            Role::Wanted
+        } else {
+            Role::Internal
+        }
+    }
+
+    /// The tags of what is watched no more although no removal said so: it was lost.
+    ///
+    /// Removals that are still in the queue have to be read after this, and before it is believed.
+    pub(crate) fn deaf(&self, queue: &Queue) -> Vec<u8> {
+        let stats = queue.stats();
+        let still = |watched: &Watched| match &stats {
+            Ok(stats) => stats.has(watched),
+            // What cannot be found out is not known to be gone.
+            Err(_) => queue.still_watched(watched).unwrap_or(true),
+        };
+        let entries = self.entries.iter().filter(|entry| !entry.gone);
+        entries
+            .filter_map(|entry| entry.watched.as_ref())
+            .filter(|watched| !still(watched))
+            .map(Watched::tag)
+            .collect()
+    }
+
+    /// Whether a removal has been seen, or is known to have been lost.
+    pub(crate) fn is_gone(&self, tag: u8) -> bool {
+        self.get(tag).is_none_or(|entry| entry.gone)
+    }
+
+    /// Takes note of a removal that was lost.
+    pub(crate) fn set_gone(&mut self, tag: u8) {
+        if let Some(entry) = self.get_mut(tag) {
+            entry.gone = true;
+        }
+    }
+
+    /// Attaches again to what was gone, and is there again.  Returns whether there is something
+    /// new.
+    pub(crate) fn retry(&mut self, queue: &Queue) -> bool {
+        let mut new = false;
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            if !entry.gone || entry.hidden || !is_back(&entry.spec.target) {
+                continue;
+            }
+            if let Ok(watched) = entry.spec.target.attach(queue, index as u8 + 1) {
+                entry.watched = Some(watched);
+                entry.gone = false;
+                entry.announced = false;
+                new = true;
+            }
+        }
+        new
+    }
+
+    /// Whether something is gone that may come back.
+    pub(crate) fn may_come_back(&self) -> bool {
+        self.shown().any(|entry| entry.gone)
+    }
+
+    /// Watches what these say instead.  Nothing that stays is missed in between.
+    pub(crate) fn reload(&mut self, specs: Vec<Spec>, queue: &Queue) -> Result<(), Failure> {
+        // What a filter of before would drop may be wanted now.
+        queue.clear_filter()?;
+        for entry in &mut self.entries {
+            let stays = specs.iter().any(|spec| spec.target == entry.spec.target);
+            if entry.hidden || stays {
+                continue;
+            }
+            // Its removal is then nobody's; what is in the queue before that is not wanted either.
+            entry.hidden = true;
+            if !entry.gone && entry.watched.is_some() {
+                // If it cannot be named any more, then its messages go nowhere.
+                let _ = entry.spec.target.detach(queue);
+            }
+        }
+        for spec in specs {
+            let same = |entry: &&mut Entry| !entry.gone && entry.spec.target == spec.target;
+            match self.entries.iter_mut().find(same) {
+                Some(entry) => {
+                    entry.hidden = false;
+                    entry.spec = spec;
+                }
+                None => self.attach(spec, queue).unwrap_or_else(|failure| {
+                    say(failure.message);
+                }),
+            }
+        }
+        self.watch_mounts_if_need_be(queue)?;
+        self.set_filter(queue)
+    }
+}
+
+/// Whether something of that name is there again: a path without its mount is on another file
+/// system.
+fn is_back(target: &Target) -> bool {
+    match target {
+        Target::Key(..) | Target::Block(_) => true,
+        Target::FileSystem(path) | Target::MountTree(path) => {
+            watch_queue::mounts::MountTable::scan(None).is_ok_and(|table| table.at(path).is_some())
+        }
+        Target::MountNamespace(_) | Target::Devices => false,
+    }
+}
