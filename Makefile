@@ -9,7 +9,7 @@ ifneq ($(filter-out rust called c debug um sources,$(VARIANT)),)
 $(error There is no VARIANT '$(VARIANT)'; there are: rust called c debug um sources)
 endif
 
-lib = bash -c '. scripts/lib.sh && "$$@"' lib
+lib = bash -c '. dev/lib.sh && "$$@"' lib
 
 .DEFAULT_GOAL := help
 
@@ -50,24 +50,24 @@ export LINUX_SRC
 
 PHONY += setup
 setup:
-	@scripts/setup >/dev/null && echo 'All that is needed is installed.'
+	@dev/setup >/dev/null && echo 'All that is needed is installed.'
 
 PHONY += kernel
 kernel:
-	@scripts/kernel $(VARIANT)
+	@dev/kernel $(VARIANT)
 
 # The file system of a guest that runs no kselftests
 PHONY += guest
 guest: kernel
-	@scripts/make-initramfs "$$($(lib) eval 'echo $$trees/$(VARIANT)/guest.cpio.gz')"
+	@dev/make-initramfs "$$($(lib) eval 'echo $$trees/$(VARIANT)/guest.cpio.gz')"
 
-boot = scripts/boot "$$($(lib) image_of $(VARIANT))" \
+boot = dev/boot "$$($(lib) image_of $(VARIANT))" \
 	"$$($(lib) eval 'echo $$trees/$(VARIANT)/guest.cpio.gz')"
 
 # The same, with wqmon, and what makes file systems for it to watch
 PHONY += guest-with-tools
 guest-with-tools: kernel
-	@tools=$$(scripts/tools) && scripts/make-initramfs \
+	@tools=$$(dev/tools) && dev/make-initramfs \
 		"$$($(lib) eval 'echo $$trees/$(VARIANT)/guest.cpio.gz')" "" $$tools mkfs.ext4
 
 PHONY += run
@@ -85,59 +85,59 @@ shell: guest-with-tools
 
 PHONY += test
 test:
-	@scripts/run-tests $(if $(filter-out rust,$(VARIANT)),$(VARIANT),host rust sources um)
+	@dev/run-tests $(if $(filter-out rust,$(VARIANT)),$(VARIANT),host rust sources um)
 
 PHONY += ledger
 ledger:
-	@$(lib) eval 'LEDGER_RESULTS=$$trees/ledger scripts/ledger record'
+	@$(lib) eval 'LEDGER_RESULTS=$$trees/ledger dev/ledger record'
 
 PHONY += test-c
 test-c:
-	@scripts/run-tests c
+	@dev/run-tests c
 
 PHONY += test-um
 test-um:
-	@scripts/run-tests um
+	@dev/run-tests um
 
 PHONY += test-debug
 test-debug:
-	@scripts/run-tests debug
+	@dev/run-tests debug
 
 PHONY += test-sources
 test-sources:
-	@scripts/run-tests sources
+	@dev/run-tests sources
 
 PHONY += bench
 bench:
-	@scripts/bench
+	@dev/bench
 
 PHONY += record-speed
 record-speed:
-	@scripts/count-instructions --record
+	@dev/count-instructions --record
 
 PHONY += bench-sources
 bench-sources:
-	@scripts/bench-sources
+	@dev/bench-sources
 
 PHONY += fuzz
 fuzz:
-	@scripts/fuzz
+	@dev/fuzz
 
 PHONY += mutants
 mutants:
-	@scripts/mutants
+	@dev/mutants
 
 PHONY += check
 check:
-	@scripts/check
+	@dev/check
 
 PHONY += patches
 patches:
-	@scripts/patches $(DIR)
+	@dev/make-series $(DIR)
 
 PHONY += test-patches
 test-patches: kernel
-	@scripts/test-patches --build
+	@dev/test-patches --build
 
 PHONY += print-image print-objtree print-srctree print-makeflags
 print-image:
@@ -147,13 +147,13 @@ print-objtree:
 print-srctree:
 	@$(lib) tree_of $(VARIANT)
 print-makeflags:
-	@flags=$$(scripts/setup --print) && echo "$$flags$$($(lib) arch_of $(VARIANT))"
+	@flags=$$(dev/setup --print) && echo "$$flags$$($(lib) arch_of $(VARIANT))"
 
 PHONY += install uninstall
 install:
-	@scripts/install "$(KDIR)"
+	@dev/install "$(KDIR)"
 uninstall:
-	@scripts/install --remove "$(KDIR)"
+	@dev/install --remove "$(KDIR)"
 
 PHONY += clean
 clean:

@@ -2,7 +2,7 @@
 /*
  * What a notification queue is told of devices.  Those on USB are plugged and
  * pulled by way of QEMU's monitor, which is behind a serial port: see
- * scripts/boot.
+ * dev/boot.
  */
 
 #include "disk.h"

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the scripts share.  Sourced by them.
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+me=$(basename "$0")
+
+say() { echo "$me: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+# Where everything is kept that is not the project: nothing of it is precious.
+cache=${WQ_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watch_queue}
+
+# Its mark, by which `make clean` knows that it may go; see bford.info/cachedir
+cache_tag=$'Signature: 8a477f597d28d172789f06886806bc55\n# Made by the scripts of watch_queue.'
+
+# A directory that was there before and had something in it is not marked.
+make_cache() {
+	[ -z "$(ls -A "$cache" 2>/dev/null)" ] || return 0
+	mkdir -p "$cache" && echo "$cache_tag" >"$cache/CACHEDIR.TAG"
+}
+
+remove_cache() {
+	[ -e "$cache" ] || return 0
+	[ "$(cat "$cache/CACHEDIR.TAG" 2>/dev/null)" = "$cache_tag" ] ||
+		die "$cache was not made by these scripts: remove it by hand"
+	rm -rf "$cache"
+}
+
+# Trees made from somebody's own source are kept apart from those of ours.
+if [ -n "${LINUX_SRC:-}" ]; then
+	trees=$cache/trees-$(readlink -f "$LINUX_SRC" | sha256sum | cut -c1-12)
+else
+	trees=$cache
+fi
+
+tree_of() { echo "$trees/$1/linux"; }
+
+# Below the source tree, so that all paths in it are relative and ccache finds
+# what another variant compiled.
+obj_of() { echo "$trees/$1/linux/build"; }
+
+image_of() {
+	case $1 in
+	um) echo "$(obj_of um)/linux" ;;
+	*) echo "$(obj_of "$1")/arch/x86/boot/bzImage" ;;
+	esac
+}
+
+# What make has to be told beside that, if anything
+arch_of() {
+	[ "$1" != um ] || echo " ARCH=um"
+}
+
+# Files with a place in the tree outside of kernel/watch_queue/: which, and where
+placed_files() {
+	cat <<-'EOT'
+		include/watch_queue.h include/linux/watch_queue.h
+		include/watch_sources.h include/linux/watch_sources.h
+		include/trace/events/watch_queue.h include/trace/events/watch_queue.h
+		uapi/watch_queue.h include/uapi/linux/watch_queue.h
+		rust/kernel/watch_queue.rs rust/kernel/watch_queue.rs
+		samples/rust/rust_watch_source.rs samples/rust/rust_watch_source.rs
+		samples/rust/watch_ticks.c samples/rust/watch_ticks.c
+		Documentation/core-api/watch_queue.rst Documentation/core-api/watch_queue.rst
+		Documentation/core-api/watch_queue-history.rst Documentation/core-api/watch_queue-history.rst
+	EOT
+}
+
+# diff_of STEP: the diff in a file of dev/patches/, if there is one
+diff_of() {
+	sed -n '/^diff --git /,$p' "$1"
+}
+
+# removed_by STEP: the files that a step removes
+removed_by() {
+	sed -n '/^$/q;s/^Removes: *//p' "$1"
+}
+
+# The files that the steps in dev/patches/ touch; of all steps, if none are named
+touched_files() {
+	[ "$#" -gt 0 ] || set -- "$top"/dev/patches/[0-9]*
+	{
+		sed -n 's,^\(---\|+++\) [ab]/\([^\t]*\).*,\2,p' "$@"
+		for step in "$@"; do removed_by "$step"; done
+	} | sort -u
+}
+
+# patched_copies PRISTINE DIR: what the steps make of the files they touch
+patched_copies() {
+	local file step
+	for file in $(touched_files); do
+		mkdir -p "$2/$(dirname "$file")"
+		[ ! -f "$1/$file" ] || cp "$1/$file" "$2/$file"
+	done
+	for step in "$top"/dev/patches/[0-9]*; do
+		for file in $(removed_by "$step"); do
+			rm "$2/$file" || return
+		done
+		[ -n "$(diff_of "$step")" ] || continue
+		diff_of "$step" | patch -s -d "$2" -p1 --no-backup-if-mismatch -r - >&2 || {
+			say "${step##*/} does not apply to $1"
+			return 1
+		}
+	done
+}
+
+# count_instructions VARIANT LOG PROGRAM[,ARGUMENT]...: run benchmarks where guest
+# time counts instructions, so that they say the same each time; without security
+# modules
+count_instructions() {
+	local variant=$1 log=$2
+	shift 2
+	# To calibrate the timer of the local APIC, the kernel would wait for what
+	# are two hundred million instructions.
+	CPUS=1 QEMU_ARGS="-icount shift=0,sleep=off" LOG=$log \
+		"$top/dev/boot" "$(image_of "$variant")" \
+		"$trees/$variant/tests.cpio.gz" "bench $*" nolapic_timer lsm=
+}
