@@ -517,14 +517,17 @@ TEST_F(interleave, death_of_the_object_before_the_watcher_is_notified)
 	interleave_all(_metadata, &self->w, outcomes);
 }
 
-/* A watch that is added meanwhile may be removed, too, or stay. */
+/*
+ * All watches on the object are off the list before the first is released.  A
+ * watch that is added meanwhile may be removed, too, or stay.
+ */
 TEST_F(interleave, death_of_the_object_in_release_watch)
 {
 	static const struct outcome outcomes[] = {
-		{ POST,	0, 0,		1, 0,		1, 1 },
+		{ POST,	0, 0,		1, 0,		1, 0 },
 		{ ATTACH,	0, 0,		UP_TO(2), 0,	1, 0 },
 		{ DETACH,	0, EBADSLT,	1, 0,		1, 0 },
-		{ OBJECT,	0, 0,		1, 0,		1, 0 },
+		{ OBJECT,	0, EBADSLT,	1, 0,		1, 0 },
 		{ CLOSE,	0, 0,		0, 0,		1, 0 },
 		{ SOURCE,	0, 0,		2, 0,		1, 0 },
 	};

@@ -468,9 +468,13 @@ test_service_watches_again_what_comes_back() {
 		until_true lines_are cleared "$work/out" 1 && kill "$pid" && ended 0
 }
 
+no_ring_is_left() { ! grep -q ' keyring  *wqmon:' /proc/keys; }
+
 # before_each and after_each: what all tests have
 before_each() {
 	rm -f "$work/ran"
+	# That of the test before may not have been collected, and be found by name.
+	until_true no_ring_is_left
 	ring=$(keyctl newring wqmon @s)
 	key=$(keyctl add user wqmon song @s)
 }
