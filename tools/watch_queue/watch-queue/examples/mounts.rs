@@ -22,7 +22,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if changed {
                     let same = table == MountTable::scan_file(namespace.as_fd())?;
-                    // It may just have changed again.
+                    if !same {
+                        // A scan can see a change just before its event is posted.
+                        thread::sleep(Duration::from_millis(500));
+                    }
                     if same || queue.readable_bytes()? == 0 {
                         let verdict = if same { "as scanned" } else { "not as scanned" };
                         let count = table.iter().count();
