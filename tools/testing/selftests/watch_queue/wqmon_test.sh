@@ -339,15 +339,6 @@ test_counts_are_for_node_exporter() {
 	EOF
 }
 
-test_reader_who_goes_ends_it() {
-	mkfifo "$work/pipe"
-	head -n 1 <"$work/pipe" >"$work/head" &
-	wqmon "$ring" >"$work/pipe" 2>"$work/err" &
-	pid=$!
-	until_true starts 1 && keyctl clear "$ring" && ended 0 && grep -q cleared "$work/head" &&
-		[ "$(wc -l <"$work/err")" -eq 1 ]
-}
-
 test_signal_ends_it_while_its_output_is_blocked() {
 	mkfifo "$work/pipe"
 	# shellcheck disable=SC2217 # it has it open, and does not read
