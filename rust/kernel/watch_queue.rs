@@ -2,9 +2,9 @@
 
 //! Sources of notifications.
 //!
-//! A source reports to userspace what happens to objects of its own.  It keeps a [`WatchList`] in
-//! each object that can be watched, attaches notification pipes to the list when userspace asks for
-//! it, and posts a [`Notification`] for each event.  Each pipe that watches gets a copy.
+//! A source reports events of its objects to userspace.  It keeps a [`WatchList`] in each object
+//! that can be watched, attaches notification pipes to the list on request of userspace, and posts
+//! a [`Notification`] for each event.  Each pipe that watches the object gets a copy.
 //!
 //! C header: [`include/linux/watch_queue.h`](srctree/include/linux/watch_queue.h)
 //!
@@ -24,7 +24,7 @@
 //!     }, //
 //! };
 //!
-//! /// What happens to a door.
+//! /// The events of a door.
 //! enum DoorEvent {
 //!     Opened = 0,
 //!     Closed = 1,
@@ -36,7 +36,7 @@
 //!     }
 //! }
 //!
-//! /// What userspace reads.
+//! /// The message that userspace reads.
 //! #[repr(C)]
 //! #[derive(IntoBytes)]
 //! struct DoorNotification {
@@ -50,7 +50,7 @@
 //!     const HEADER: usize = offset_of!(Self, header);
 //! }
 //!
-//! /// What can be watched.
+//! /// An object that can be watched.
 //! #[pin_data]
 //! struct Door {
 //!     number: u64,
@@ -66,10 +66,10 @@
 //!     GFP_KERNEL,
 //! )?;
 //!
-//! // Userspace asked for the door to be watched, but what it gave is no notification pipe.
+//! // Userspace asked to watch the door, but the descriptor is not that of a notification pipe.
 //! assert_eq!(door.watches.add_watch(-1, door.number, 7), Err(EINVAL));
 //!
-//! // Nobody watches, so this is over at once.
+//! // Nobody watches, so this returns at once.
 //! door.watches.post_notification(
 //!     door.number,
 //!     Cause::CurrentTask,
@@ -135,7 +135,7 @@ impl<M: Notification> Header<M> {
         );
         const_assert!(
             M::TYPE != bindings::watch_notification_type_WATCH_TYPE_META,
-            "what is of type 0 is the queue's to say"
+            "type 0 is for the queue's own messages"
         );
         let subtype = u32::from(subtype.into());
         // C has two bit-fields here.
@@ -150,8 +150,8 @@ impl<M: Notification> Header<M> {
         }
     }
 
-    /// Sets the bits of the header that mean what the type of the message says they do,
-    /// `WATCH_INFO_TYPE_INFO`.  Filters can ask for them.
+    /// Sets the 16 bits of the header whose meaning depends on the type of the message,
+    /// `WATCH_INFO_TYPE_INFO`.  Filters can select on them.
     #[inline]
     pub fn with_type_info(mut self, bits: u16) -> Self {
         self.words[1] = u32::from(bits) << bindings::WATCH_INFO_TYPE_INFO__SHIFT;
@@ -159,11 +159,11 @@ impl<M: Notification> Header<M> {
     }
 }
 
-/// A message: what userspace reads, byte for byte.
+/// A message, byte for byte as userspace reads it.
 ///
 /// Its layout is part of the interface with userspace, so it is a `#[repr(C)]` structure.
-/// [`IntoBytes`] sees to it that it has no padding, which would leak what was in the kernel's
-/// memory before.  It has to be 8 to 127 bytes long and to begin with its header:
+/// [`IntoBytes`] rules out padding, which would leak memory of the kernel.  A message is 8 to 127
+/// bytes long and begins with its header:
 ///
 /// ```
 /// use core::mem::offset_of;
@@ -187,20 +187,19 @@ impl<M: Notification> Header<M> {
 /// }
 /// ```
 ///
-/// All of that is checked at compile time, padding where a message is declared and the rest where
-/// it is made or posted, provided that [`HEADER`](Self::HEADER) is the offset of the header.  If it
-/// is not, the bytes at the beginning are overwritten, and userspace reads nonsense.
+/// All of that is checked at compile time: padding where a message is declared, the rest where it
+/// is made or posted.  The check of the header relies on [`HEADER`](Self::HEADER).  If that is not
+/// the offset of the header, the first 8 bytes are overwritten, and userspace reads a wrong
+/// message.
 pub trait Notification: IntoBytes + Sized {
-    /// Which source the message is from, 1 to 2^24 - 1: a `WATCH_TYPE_*` of
+    /// The type of the message, 1 to 2^24 - 1, which identifies its source: a `WATCH_TYPE_*` of
     /// [`include/uapi/linux/watch_queue.h`](srctree/include/uapi/linux/watch_queue.h).
     const TYPE: u32;
 
-    /// Which of the source's events the message is about.
-    ///
-    /// An enum, or [`u8`] if that is all there is to say.
+    /// The events of the source, one of which a message reports: an enum, or just [`u8`].
     type Subtype: Into<u8>;
 
-    /// Where in the message its header is, which is at the beginning: the [`offset_of!`] it.
+    /// The offset of the header in the message by [`offset_of!`], which has to be 0.
     ///
     /// [`offset_of!`]: core::mem::offset_of
     const HEADER: usize;
@@ -209,7 +208,7 @@ pub trait Notification: IntoBytes + Sized {
 /// The cause of an event, by which security modules decide which watchers may receive it.
 #[derive(Clone, Copy)]
 pub enum Cause<'a> {
-    /// The current task.  Interrupts happen to any task: what they post has to have another cause.
+    /// The current task.  Not for interrupt handlers, which interrupt any task.
     CurrentTask,
     /// The task with these credentials, such as the one that opened the device.
     Credential(&'a Credential),
@@ -218,8 +217,8 @@ pub enum Cause<'a> {
 impl Cause<'_> {
     /// Returns a raw pointer to the credentials.
     ///
-    /// They are valid as long as the cause is; those of the current task, as long as it does not
-    /// change them.
+    /// They are valid as long as the cause is.  Those of the current task are valid until it
+    /// changes them.
     #[inline]
     pub fn as_ptr(self) -> *const bindings::cred {
         match self {
@@ -234,11 +233,11 @@ impl Cause<'_> {
 #[repr(C, align(4))]
 struct Aligned<M>(M);
 
-/// The watches on an object, or on several of which each has an id.
+/// The watches on an object, or on several objects that are told apart by their ids.
 ///
-/// Dropping a list removes its watches, and each watcher gets a removal notification without an
-/// id; to give one, use [`remove_all`](Self::remove_all) before.  If only one of several objects
-/// goes, that is what [`remove_object`](Self::remove_object) is for.
+/// Dropping a list removes its watches.  Each watcher gets a removal notification without an id;
+/// for one with an id, call [`remove_all`](Self::remove_all) first.  If only one of several objects
+/// goes away, call [`remove_object`](Self::remove_object).
 ///
 /// See the [module](self) for an example.
 ///
@@ -259,13 +258,13 @@ pub struct WatchList {
     inner: Opaque<bindings::watch_list>,
 }
 
-// SAFETY: What is in the list is not bound to a thread.
+// SAFETY: Neither the list nor the watches on it are bound to a thread.
 unsafe impl Send for WatchList {}
 // SAFETY: The list is walked under RCU, and changed with its lock held.
 unsafe impl Sync for WatchList {}
 
 /// Creates an initialiser for a [`WatchList`] of the current module, with a lock class of its own.
-// It is the caller's module that is meant.
+// `crate` is that of the caller, whose module the list belongs to.
 #[allow(clippy::crate_in_macro_def)]
 #[macro_export]
 macro_rules! new_watch_list {
@@ -304,13 +303,14 @@ impl WatchList {
 
     /// Attaches the queue that is behind a file descriptor of the current task.
     ///
-    /// From then on it gets what is posted for the object `id`, with `tag` in the header for
-    /// userspace to know the watch by.  The watch is the current task's: it counts for the
-    /// task's user, and security modules decide by the task's credentials what it may receive.
+    /// From then on the queue gets each message that is posted for the object `id`, with `tag` in
+    /// the header, by which userspace knows the watch.  The watch counts for the user of the
+    /// current task, and security modules decide by the credentials of the task which messages it
+    /// may receive.
     ///
-    /// The caller decides whether the task may watch the object: this checks no permissions.
+    /// This checks no permissions: the caller decides whether the task may watch the object.
     ///
-    /// Process context; may sleep.
+    /// Context: Process context.  May sleep.
     ///
     /// # Errors
     ///
@@ -342,10 +342,10 @@ impl WatchList {
     }
 
     /// Detaches the queue that is behind a file descriptor of the current task from the object
-    /// `id`.  It gets a removal notification, if it has room for one.  What is being posted
-    /// meanwhile may come after that.
+    /// `id`.  The queue gets a removal notification, which is lost like any message if the queue is
+    /// full.  A message that is posted at the same time may come after it.
     ///
-    /// Process context.
+    /// Context: Process context.
     ///
     /// # Errors
     ///
@@ -359,8 +359,8 @@ impl WatchList {
         })
     }
 
-    /// Detaches all queues from the object `id`, and leaves those alone that watch others.  Each
-    /// gets a removal notification, as with [`remove_watch`](Self::remove_watch).
+    /// Detaches all queues from the object `id`, and from no other object.  Each gets a removal
+    /// notification, as with [`remove_watch`](Self::remove_watch).
     ///
     /// If queues are attached at the same time, they may or may not be detached.
     ///
@@ -369,8 +369,8 @@ impl WatchList {
         self.remove(id, false);
     }
 
-    /// Detaches all queues, from all objects.  Each gets a removal notification that says `id`,
-    /// or a shorter one if that is 0, as with [`remove_watch`](Self::remove_watch).
+    /// Detaches all queues from all objects.  Each gets a removal notification with this `id`, or a
+    /// shorter one without an id if that is 0, as with [`remove_watch`](Self::remove_watch).
     ///
     /// If queues are attached at the same time, they may or may not be detached.
     ///
@@ -380,7 +380,7 @@ impl WatchList {
     }
 
     fn remove(&self, id: u64, all: bool) {
-        // If there was nothing to remove, that is no error here.
+        // Without a watch this returns an error, which is none here.
         //
         // SAFETY: The list is initialised by the invariants.  Null stands for all queues.  A watch
         // that is added meanwhile may stay on it; the list is not freed before `drop()`, when none
@@ -392,7 +392,7 @@ impl WatchList {
 
     /// Returns whether any object of the list is watched.
     ///
-    /// Posting begins with that.  It is of use where a message is costly to make.
+    /// Posting begins with the same check.  It is for callers whose messages are costly to make.
     #[inline]
     pub fn is_watched(&self) -> bool {
         // SAFETY: The list is initialised by the invariants.  Writers use `rcu_assign_pointer()`.
@@ -402,9 +402,9 @@ impl WatchList {
 
     /// Posts a message to all queues that watch the object `id`.
     ///
-    /// The bits of its header that hold its size and the watch's tag are set here.  Never
-    /// allocates and never sleeps.  A queue without room for the message counts it as lost.  When
-    /// nobody watches, this is a load and a branch.
+    /// Sets the bits of its header that hold its size and the tag of each watch.  Never allocates
+    /// and never sleeps.  A queue without room for the message counts it as lost.  If nobody
+    /// watches, this is a load and a branch.
     ///
     /// For the context, see [`WatchList`].
     #[inline]
@@ -420,22 +420,22 @@ impl WatchList {
         );
         if self.is_watched() {
             let mut message = Aligned(message);
-            // SAFETY: These are as many bytes, all of them initialised as `M` is `IntoBytes`, and
-            // 8 to 127, as has been checked.  What is overwritten is not used as an `M` any more,
-            // not even to be dropped.
+            // SAFETY: `M` is `IntoBytes`, so all its bytes are initialised, and it has 8 to 127 of
+            // them, as has been checked.  The overwritten bytes are not used as an `M` any more, as
+            // `M` needs no drop.
             unsafe { self.post(id, cause, (&raw mut message).cast(), size_of::<M>()) };
         }
     }
 
-    /// Posts a message that is known as bytes only, as [`post_notification`] does.
+    /// Posts a message that is given as bytes, as [`post_notification`] does.
     ///
-    /// It begins with a `struct watch_notification`, of which the bits that hold the size and the
-    /// tag are set here.
+    /// It begins with a `struct watch_notification`, in which this sets the bits for the size and
+    /// the tag.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if it is not 8 to 127 bytes long, or of the type 0, `WATCH_TYPE_META`, which is the
-    /// queue's own.
+    /// `EINVAL` if it is not 8 to 127 bytes long, or of the type `WATCH_TYPE_META`, 0, which is for
+    /// the queue's own messages.
     ///
     /// # Examples
     ///
@@ -458,15 +458,15 @@ impl WatchList {
     /// [`post_notification`]: Self::post_notification
     #[inline]
     pub fn post_bytes(&self, id: u64, cause: Cause<'_>, message: &[u8]) -> Result {
-        // Whatever the endianness, the type is in the first three.
+        // The type is in the first three bytes, on machines of either endianness.
         if !MESSAGE_SIZES.contains(&message.len()) || message[..3] == [0; 3] {
             return Err(EINVAL);
         }
         if self.is_watched() {
             let mut copy = Aligned([0_u8; *MESSAGE_SIZES.end()]);
             copy.0[..message.len()].copy_from_slice(message);
-            // SAFETY: These are at least as many bytes, all of them initialised, and 8 to 127, as
-            // has been checked.
+            // SAFETY: The array has at least `message.len()` bytes, all of them initialised, and
+            // that is 8 to 127, as has been checked.
             unsafe { self.post(id, cause, (&raw mut copy).cast(), message.len()) };
         }
         Ok(())
@@ -476,8 +476,8 @@ impl WatchList {
     ///
     /// # Safety
     ///
-    /// `message` is valid for reads and writes of `size` initialised bytes, which are one of the
-    /// [`MESSAGE_SIZES`].
+    /// `message` is valid for reads and writes of `size` initialised bytes, and `size` is one of
+    /// the [`MESSAGE_SIZES`].
     #[inline(never)]
     unsafe fn post(
         &self,
@@ -500,9 +500,9 @@ impl WatchList {
 #[pinned_drop]
 impl PinnedDrop for WatchList {
     fn drop(self: Pin<&mut Self>) {
-        // By the invariants there are no uses of the list after that: posting and attaching borrow
-        // it, and the queues have ended theirs.  So there is no grace period to wait for, as for a
-        // list that posts find under RCU.
+        // Nobody uses the list after this: posting and attaching borrow it, and the queues that
+        // watched it are detached.  So there is no grace period to wait for, unlike for a list that
+        // posts find under RCU.
         self.remove_all(0);
     }
 }

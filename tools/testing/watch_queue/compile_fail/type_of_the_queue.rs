@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The type of what the queue itself says
-//~ ERROR what is of type 0 is the queue's to say
+//~ ERROR type 0 is for the queue's own messages
 
 use core::mem::offset_of;
 use kernel::{
