@@ -168,7 +168,7 @@ impl Filter {
 mod tests {
     use super::*;
 
-    /// Whether a filter of the rules accepts a message.  It is too large for a kernel stack.
+    /// Returns whether a filter of these rules accepts a message.  Too large for a kernel stack.
     fn accepts(rules: &[Rule], kind: u32, subtype: u8, info: u32) -> bool {
         let mut filter = boxed();
         for rule in rules {

@@ -137,7 +137,7 @@ impl Ends {
     }
 }
 
-/// Where a read puts what it reads.
+/// The destination of a read.
 pub(crate) trait Destination {
     /// Returns the number of bytes for which there is room.
     fn room(&self) -> usize;

@@ -91,7 +91,7 @@ impl Span {
 struct Position(u64);
 
 impl Position {
-    /// Where a stream starts: so close to where positions wrap around that it happens in every test
+    /// The start of a stream: so close to where positions wrap around that it happens in every test
     /// and on every machine, as with jiffies.
     const START: Self = Self(0_u64.wrapping_sub(Span::of(3, 512).0));
 
@@ -118,7 +118,7 @@ impl Position {
     }
 }
 
-/// Where the number of sealed losses starts: close to where it wraps around, like
+/// The first number of sealed losses: close to where it wraps around, like
 /// [`Position::START`].
 const SEALED_AT_START: u32 = u32::MAX - 1;
 

@@ -76,7 +76,7 @@ fn raw_name(name: Option<&CStr>) -> *const c_char {
     name.map_or(core::ptr::null(), CStr::as_char_ptr)
 }
 
-/// Whether a trace event is enabled.
+/// Returns whether a trace event is enabled.
 ///
 /// For the events of each message: their functions are out of line, so that the path without
 /// tracing spills nothing.

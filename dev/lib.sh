@@ -48,7 +48,7 @@ image_of() {
 	esac
 }
 
-# What make has to be told beside that, if anything
+# Further arguments of make for a variant
 arch_of() {
 	[ "$1" != um ] || echo " ARCH=um"
 }

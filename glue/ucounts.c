@@ -11,7 +11,7 @@
 #include <linux/user_namespace.h>
 #include <linux/watch_queue.h>
 
-/* As many as fanotify's marks by default: one percent of memory at most */
+/* The default of fanotify's marks: one percent of memory at most */
 #define MIN_WATCHES	8192
 #define MAX_WATCHES	1048576
 

@@ -210,7 +210,7 @@ impl Drop for Enabled {
     }
 }
 
-/// What a watch keeps, for the `release_watch` of its source to put.
+/// The reference that a watch holds, for the `release_watch` of its source to drop.
 pub(super) trait Private {
     /// Returns it as what it is there.
     fn as_ptr(&self) -> *mut c_void;
@@ -222,7 +222,7 @@ impl Private for Source {
     }
 }
 
-/// Where an object points to its watches.
+/// The pointer from an object to its watches.
 ///
 /// # Invariants
 ///

@@ -89,7 +89,7 @@ impl kernel::InPlaceModule for RustWatchSourceModule {
     }
 }
 
-/// Which kind of tick a message is about.  A filter can ask for one of them.
+/// The kind of tick that a message reports.  A filter can select one of them.
 enum Tick {
     OnTime = 0,
     /// The timer's handler was held up so that other ticks were missed.

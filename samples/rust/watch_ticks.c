@@ -90,7 +90,7 @@ int main(int argc, char **argv)
 		err(1, "WATCH_TICKS");
 
 	for (;;) {
-		/* As many whole messages as there are */
+		/* All whole messages that are there */
 		bytes = read(queue[0], buffer, sizeof(buffer));
 		if (bytes == -1)
 			err(1, "read");

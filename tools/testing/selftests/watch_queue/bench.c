@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the queue costs; see bench.h for what is printed.
+ * The cost of the queue; bench.h describes the output.
  *
  * usage: bench [NAME...]: only these operations
  */

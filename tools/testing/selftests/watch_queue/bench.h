@@ -120,7 +120,7 @@ static inline void measure(const struct operation *op)
 	       each[BATCHES / 2]);
 }
 
-/* Whether an operation is one of those named, or none is named */
+/* Returns whether an operation is one of those named, or none is named */
 static inline int is_wanted(const struct operation *op, int nr, char **names)
 {
 	char name[32];

@@ -178,7 +178,7 @@ static void detach_watched(int mounts, int nr)
 	report("queues", nr, mounts, took, posted(queues, nr) - before, late);
 }
 
-/* Each group is told once of each mount. */
+/* Each group gets one event for each mount. */
 static void detach_marked(int mounts, int nr)
 {
 	static struct fanotify_event_metadata events[4096];
@@ -253,7 +253,7 @@ static void mount_here(int there, int root)
 	printf("mount-nobody-watching-any-more 1\t%.0f\n", mount_and_umount());
 }
 
-/* What it takes to change a mount, in instructions */
+/* The cost of changing a mount, in instructions */
 static double change(const char *path)
 {
 	double each[BATCHES];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What a notification queue is told of block devices that fail */
+/* Messages about block devices that fail */
 
 #include "disk.h"
 #include "sources.h"

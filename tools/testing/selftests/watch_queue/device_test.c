@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a notification queue is told of devices.  Those on USB are plugged and
+ * Messages about devices.  Those on USB are plugged and
  * pulled by way of QEMU's monitor, which is behind a serial port: see
  * dev/boot.
  */
@@ -14,7 +14,7 @@
 #define DEVICE		WATCH_TYPE_DEVICE_NOTIFY
 #define MONITOR		"/dev/ttyS1"
 
-/* What QEMU's hub says of itself */
+/* The name of QEMU's hub */
 #define HUB_VENDOR	0x0409
 #define HUB_PRODUCT	0x55aa
 

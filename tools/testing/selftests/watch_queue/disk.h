@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* A disk that fails where it is told to: null_blk, set up by configfs */
+/* A disk that fails on request: null_blk, set up by configfs */
 #ifndef WATCH_QUEUE_TEST_DISK_H
 #define WATCH_QUEUE_TEST_DISK_H
 
@@ -21,7 +21,7 @@
 #define CONFIGFS	"/sys/kernel/config"
 
 struct disk {
-	char dir[64];		/* Where it is configured */
+	char dir[64];		/* Its directory in configfs */
 	char node[32];		/* In /dev */
 };
 
@@ -40,7 +40,7 @@ static inline void remove_disk(const struct disk *disk)
 	rmdir(disk->dir);
 }
 
-/* Where a disk completes its requests: values of null_blk's irqmode */
+/* The contexts in which a disk completes requests: values of null_blk's irqmode */
 #define IN_SUBMITTER		"0"
 #define IN_SOFTIRQ		"1"
 #define IN_HARD_INTERRUPT	"2"
@@ -146,7 +146,7 @@ static inline int make_loop(struct disk *loop, const char *backing)
 	return fd;
 }
 
-/* Where direct I/O may go: 64 KiB */
+/* A buffer for direct I/O: 64 KiB */
 static inline void *aligned_buffer(void)
 {
 	static void *buffer;

@@ -35,7 +35,7 @@ static void arm(int nth)
 		abort();
 }
 
-/* Whether an allocation was made to fail since arm() */
+/* Returns whether an allocation was made to fail since arm() */
 static int disarm(void)
 {
 	char text[12] = "";
@@ -262,7 +262,7 @@ static int sigio_is_pending(void)
 	return sigpending(&pending) == 0 && sigismember(&pending, SIGIO);
 }
 
-/* Who reads and writes is told of both, or of neither. */
+/* A file that reads and writes gets SIGIO for both, or for neither. */
 TEST_F(fault, asking_for_sigio_of_both_ends)
 {
 	int both = reopen(self->q.rd, O_RDWR);

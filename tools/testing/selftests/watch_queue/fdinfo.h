@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What /proc/self/fdinfo says of a notification pipe */
+/* The lines of a notification pipe in /proc/self/fdinfo */
 #ifndef WATCH_QUEUE_TEST_FDINFO_H
 #define WATCH_QUEUE_TEST_FDINFO_H
 

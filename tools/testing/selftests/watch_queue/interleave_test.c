@@ -305,7 +305,7 @@ static int errno_of(int value)
 	return value == -1 ? errno : 0;
 }
 
-/* Whether the victim has been notified when the first is held */
+/* Returns whether the victim has been notified when the first is held */
 static void check_held(struct __test_metadata *_metadata, struct world *w)
 {
 	int bytes = -1;
@@ -395,7 +395,7 @@ static void interleave_all(struct __test_metadata *_metadata, struct world *w,
 	}
 }
 
-/* Whether there are the CPUs that it takes to hold the first there */
+/* Returns whether there are enough CPUs to hold the first there */
 static int can_hold(struct world *w, enum operation first, enum watch_hold_point point)
 {
 	w->first = first;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What becomes of messages for which there is no room */
+/* Losses: messages for which there is no room */
 
 #include "fixture.h"
 

@@ -21,7 +21,7 @@ FIXTURE(memcg)
 	long before;
 };
 
-/* What the group has, in bytes; it changes in steps of half a mebibyte and less */
+/* The charge of the group in bytes; it changes in steps of half a mebibyte and less */
 static long in_use(int file)
 {
 	char text[32] = "";
@@ -32,7 +32,7 @@ static long in_use(int file)
 }
 
 /*
- * Whether all is given back.  That may take a little, as memory that was mapped
+ * Returns whether all is given back.  That may take a little, as memory that was mapped
  * is freed later, be it of a queue or of an attempt to make one.
  */
 static int all_is_given_back(int file, long before)

@@ -12,7 +12,7 @@
 #define NR_TYPES	3
 #define NR_SUBTYPES	6
 
-/* What is to be read, oldest first; a loss is an item of its own. */
+/* The stream to be read, oldest first; a loss is an item of its own. */
 struct item {
 	unsigned char bytes[128];
 	int length;

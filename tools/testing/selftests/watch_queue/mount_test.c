@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What a notification queue is told of mounts */
+/* Messages about mounts */
 
 #include "sources.h"
 
@@ -276,7 +276,7 @@ TEST_F(mount, what_is_too_far_below_is_not_told)
 	}
 	ASSERT_EQ(0, mount(DIR "/a", DIR "/a", NULL, MS_BIND, NULL));
 	EXPECT_NOTHING(&self->s);
-	/* Who watches the namespace is told. */
+	/* The watcher of the namespace gets it. */
 	ASSERT_EQ(0, remove_watch(self->s.rd, MOUNT, fd, WATCH_MOUNT_SUBTREE));
 	ASSERT_TRUE(next_message(&self->s, &message, SOON));
 	ASSERT_EQ(0, add_watch(self->s.rd, MOUNT, self->ns, 0));
@@ -289,7 +289,7 @@ TEST_F(mount, what_is_too_far_below_is_not_told)
 #define MOVE_MOUNT_BENEATH	0x00000200
 #endif
 
-/* What is put beneath a mount takes its place, and is its parent from then on. */
+/* A mount that is put beneath another takes its place, and becomes its parent. */
 TEST_F(mount, mount_beneath)
 {
 	union message message;
@@ -340,7 +340,7 @@ TEST_F(mount, file_that_is_in_no_namespace)
 	EXPECT_FAILS(EINVAL, add_watch(self->s.rd, MOUNT, self->ns, WATCH_MOUNT_SUBTREE));
 }
 
-/* A child in a mount namespace of its own, which ends when it is told to */
+/* A child in a mount namespace of its own, which ends on request */
 static pid_t child_in_namespace(int *ready, int *end)
 {
 	int to[2], from[2];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the tests of the notification queue share: a queue that watches a
+ * Helpers for the tests of the notification queue: a queue that watches a
  * keyring, and events on that keyring.
  *
  * A test whose name begins with `beyond_mainline_` shows something that the C

@@ -91,7 +91,7 @@ static const char * const happenings[NR_HAPPENINGS] = {
 	"waited with epoll",
 };
 
-/* What all processes share */
+/* The state that all processes share */
 static struct {
 	atomic_long happened[NR_HAPPENINGS];
 	atomic_long posts[NR_POSTERS];
@@ -110,7 +110,7 @@ static void happens(enum happening happening)
 	shared->happened[happening]++;
 }
 
-/* Whether every run has to see it; the others take luck. */
+/* Every run has to see it; the others take luck. */
 static int must_happen(enum happening happening)
 {
 	return happening != STRANGERS_CAME_TOO_LATE;
@@ -205,7 +205,7 @@ static const char *run_poster(void *arg)
 	return NULL;
 }
 
-/* Whether a message is what its poster made */
+/* Returns whether a message is as its poster made it */
 static int is_right(const unsigned char *message)
 {
 	struct watch_notification n = header_of(message);
@@ -399,7 +399,7 @@ static const char *run_watches(void *arg)
 		if (attach(shared->source, watched->q.rd, ID + 10, 1) ||
 		    attach(other, watched->q.rd, ID, 2))
 			return "no watch";
-		/* Not there, and there: removals that nobody and somebody is told of */
+		/* Without and with a watch: removals without and with a message */
 		shared->removed += 2;
 		if (detach(other, watched->q.rd, ID + 10) != -1 ||
 		    detach(shared->source, watched->q.rd, ID + 10) ||
@@ -411,7 +411,7 @@ static const char *run_watches(void *arg)
 	return NULL;
 }
 
-/* What was read of a queue that does not watch all the time */
+/* The messages read from a queue that does not watch all the time */
 struct visited {
 	long received;
 	long lost;

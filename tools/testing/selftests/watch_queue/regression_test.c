@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What went wrong in the C implementation over the years, each named after the
+ * The bugs of the C implementation over the years, each named after the
  * fix.  Documentation/core-api/watch_queue-history.rst says what became of it.
  */
 
@@ -357,7 +357,7 @@ static int limit_pages(const char *soft)
 	return result;
 }
 
-/* What SET_SIZE charged was not what closing gave back. */
+/* SET_SIZE charged another amount than closing gave back. */
 TEST_F_TIMEOUT(regression, pipe_accounting_mismatch, 300)
 {
 	int i;

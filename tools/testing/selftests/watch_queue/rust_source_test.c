@@ -188,7 +188,7 @@ TEST_F(timer, filter_chooses_among_subtypes)
 	struct pollfd p = { .fd = self->q.rd, .events = POLLIN };
 
 	ASSERT_EQ(0, ioctl(self->q.rd, IOC_WATCH_QUEUE_SET_FILTER, &filter));
-	/* What ticked before */
+	/* Earlier ticks */
 	if (poll(&p, 1, 0) == 1)
 		EXPECT_LE(TICK, read(self->q.rd, self->buffer, sizeof(self->buffer)));
 	EXPECT_EQ(0, poll(&p, 1, 500));
@@ -225,7 +225,7 @@ TEST_F_TIMEOUT(timer, timers_and_queues_may_go_in_any_order, 300)
 	}
 }
 
-/* What the sample's own program prints */
+/* The output of the sample's own program */
 TEST_F(timer, sample_program_sees_ticks_and_the_end)
 {
 	unsigned long long ticks, last = 0;

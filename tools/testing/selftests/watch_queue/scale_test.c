@@ -268,7 +268,7 @@ TEST_F(scale, attributes_of_a_tree)
 	ASSERT_EQ(0, syscall(SYS_mount_setattr, AT_FDCWD, DIR "/a", 0, &attr, sizeof(attr)));
 	EXPECT_MOUNT(&self->s, NOTIFY_MOUNT_SETATTR, a, self->top);
 	EXPECT_NOTHING(&self->s);
-	/* What fails changes nothing. */
+	/* A call that fails changes nothing. */
 	attr.attr_set = MOUNT_ATTR_RDONLY;
 	ASSERT_NE(-1, open(DIR "/a/x/file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
 	EXPECT_FAILS(EBUSY, syscall(SYS_mount_setattr, AT_FDCWD, DIR "/a", AT_RECURSIVE, &attr,
@@ -314,7 +314,7 @@ TEST_F(scale, watches_are_limited_in_a_user_namespace)
 	EXPECT_FAILS(EAGAIN, watch_tree(q.rd, DIR));
 	/* Whichever queue it is */
 	EXPECT_FAILS(EAGAIN, watch_tree(self->s.rd, DIR));
-	/* What is there is not counted again. */
+	/* A watch that is there is not counted again. */
 	EXPECT_FAILS(EBUSY, watch_tree(q.rd, "/"));
 	close(q.rd);
 	close(q.wr);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What security modules are asked about the sources: by way of a probe on each
+ * The hooks by which security modules decide about sources: a probe on each
  * hook, which counts and refuses, and by Smack's rules.
  */
 

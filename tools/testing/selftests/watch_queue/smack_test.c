@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Who may tell whom: the hook for it, with Smack */
+/* The hook that decides about each delivery, with Smack */
 
 #include "source.h"
 

@@ -6,7 +6,7 @@
 #include "queue.h"
 #include "watch_source.h"
 
-/* What the tests' watches are for */
+/* The object that the tests watch */
 #define ID	77
 
 static inline int open_source(void)

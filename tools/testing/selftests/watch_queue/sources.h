@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the tests of the sources share: a queue, watches on files, and messages
+ * Helpers for the tests of the sources: a queue, watches on files, and messages
  * one at a time.  A test is skipped where the kernel lacks its source.
  */
 #ifndef WATCH_QUEUE_TEST_SOURCES_H
@@ -92,7 +92,7 @@ static inline int open_stream(struct stream *stream)
 	return 0;
 }
 
-/* Whether the kernel has a source, whatever else it may have against it */
+/* Returns whether the kernel has a source, even if it refuses this request */
 static inline int has_source(uint32_t source)
 {
 	struct queue q;

@@ -23,7 +23,7 @@ static void spin(int times)
 		asm volatile("" ::: "memory");
 }
 
-/* A watch that was added is told of the end once, and one that was not is not. */
+/* A watch that was added gets one removal, and one that was refused gets none. */
 #define EXPECT_TOLD(stream, added, kind)				\
 	do {								\
 		union message message_;					\

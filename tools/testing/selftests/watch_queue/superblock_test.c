@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What a notification queue is told of mounted file systems */
+/* Messages about mounted file systems */
 
 #include "disk.h"
 #include "sources.h"
@@ -81,7 +81,7 @@ FIXTURE_TEARDOWN(ext4)
 	remove_disk(&self->disk);
 }
 
-/* An exFAT: ext4 does not tell of buffered I/O. */
+/* An exFAT: ext4 does not report errors of buffered I/O. */
 FIXTURE(exfat)
 {
 	struct stream s;
@@ -280,7 +280,7 @@ TEST_F(ext4, metadata_that_cannot_be_read)
 				 WATCH_META_REMOVAL_NOTIFICATION));
 	EXPECT_NOTHING(&self->s);
 	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
-	/* What is read is the names only. */
+	/* The directory's names alone are read. */
 	dir = opendir(MOUNTED);
 	ASSERT_NE(NULL, dir);
 	while (readdir(dir))
@@ -430,7 +430,7 @@ TEST_F(exfat, buffered_io_that_fails)
 	ASSERT_EQ(0, write_to("/proc/sys/vm/drop_caches", "1"));
 	ASSERT_EQ(0, set_all_bad(&self->disk, 1));
 	EXPECT_FAILS(EIO, pread(fd, buffer, 8192, 0));
-	/* It tells of each folio. */
+	/* It reports each folio. */
 	EXPECT_IO_ERROR(SUPERBLOCK_BUFFERED_READ, st.st_ino, 0, 4096);
 	EXPECT_IO_ERROR(SUPERBLOCK_BUFFERED_READ, st.st_ino, 4096, 4096);
 	ASSERT_EQ(0, set_all_bad(&self->disk, 0));
@@ -443,7 +443,7 @@ TEST_F(exfat, buffered_io_that_fails)
 	close(fd);
 }
 
-/* What a scrubber finds on a medium that lost some of it, nobody having read it */
+/* An error that a scrubber finds on the medium before anybody reads the data */
 TEST_F(xfs, data_lost)
 {
 	static char buffer[3 * 4096];

@@ -11,7 +11,7 @@
 
 /* Attach the queue behind a file descriptor, or detach it */
 struct watch_source_watch {
-	__u64	id;		/* What the posts are to be for */
+	__u64	id;		/* The object of the posts */
 	__s32	fd;		/* The queue */
 	__u32	tag;		/* 0 to 255 */
 };
@@ -19,7 +19,7 @@ struct watch_source_watch {
 #define WATCH_SOURCE_ATTACH	_IOW('w', 0, struct watch_source_watch)
 #define WATCH_SOURCE_DETACH	_IOW('w', 1, struct watch_source_watch)
 
-/* Detach all queues; the argument points to the id that they are told of. */
+/* Detach all queues; the argument points to the id in their removals. */
 #define WATCH_SOURCE_DETACH_ALL	_IOW('w', 2, __u64)
 
 enum watch_source_context {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the fuzzer has found worth keeping, once more, without the fuzzer.
+//! The corpus of the fuzzer, replayed without the fuzzer.
 
 use crate::fuzzing;
 use std::{fs, path::Path};

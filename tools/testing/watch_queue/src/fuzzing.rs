@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the fuzzer calls: it makes rules, messages and steps of the bytes that it is given.
+//! The entry points of the fuzzer, which make rules, messages and steps from bytes.
 
 use crate::{
     filter::{Rule, MAX_RULES},

@@ -4,7 +4,7 @@
 
 use crate::note::{Note, LENGTH_OFFSET, MAX_LEN, MIN_LEN};
 
-/// What lies around a copy.
+/// The bytes around a copy.
 const CANARY: u8 = 0xa5;
 
 /// How far the copies are from the start of an aligned buffer, at most.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the ring needs from where it runs: here, the standard library or, with `--cfg loom`, loom.
+//! The platform of the ring: the standard library or, with `--cfg loom`, loom.
 //!
 //! Memory keeps track of what has been written, so that reading anything else is a panic.  Under
 //! loom, so is every data race.
@@ -30,7 +30,7 @@ pub(crate) struct Relaxed;
 pub(crate) struct Acquire;
 pub(crate) struct Release;
 
-/// What a load of the kernel's may be ordered with.
+/// The orderings of a load in the kernel.
 pub(crate) trait LoadOrdering {
     const ORDERING: Ordering;
 }
@@ -43,7 +43,7 @@ impl LoadOrdering for Acquire {
     const ORDERING: Ordering = Ordering::Acquire;
 }
 
-/// What a store of the kernel's may be ordered with.
+/// The orderings of a store in the kernel.
 pub(crate) trait StoreOrdering {
     fn ordering() -> Ordering;
 }
@@ -68,8 +68,8 @@ impl StoreOrdering for Release {
 
 #[cfg(loom)]
 std::thread_local! {
-    /// What a release of the ring is.  A test sets it wrong, to see that it is found.  All of a
-    /// model runs on the test's own thread.
+    /// The ordering of a release of the ring.  A test sets it wrong, to see that it is found.  All
+    /// of a model runs on the test's own thread.
     pub(crate) static RELEASE: std::cell::Cell<Ordering> =
         const { std::cell::Cell::new(Ordering::Release) };
 }
@@ -176,7 +176,7 @@ mod memory {
 
         /// # Safety
         ///
-        /// As for the kernel's, which see.
+        /// Those of the kernel's function of this name.
         pub(crate) unsafe fn write(&self, at: usize, values: &[T]) {
             for (at, value) in (at..).zip(values) {
                 // SAFETY: By the caller's promise.
@@ -187,7 +187,7 @@ mod memory {
 
         /// # Safety
         ///
-        /// As for the kernel's, which see.
+        /// Those of the kernel's function of this name.
         pub(crate) unsafe fn read(&self, at: usize) -> T {
             // SAFETY: By the caller's promise.
             let value = unsafe { self.slice(at, 1) };
@@ -196,7 +196,7 @@ mod memory {
 
         /// # Safety
         ///
-        /// As for the kernel's, which see.
+        /// Those of the kernel's function of this name.
         pub(crate) unsafe fn slice(&self, at: usize, len: usize) -> &[T] {
             let written = &self.written[at..at + len];
             assert!(written
@@ -211,7 +211,7 @@ mod memory {
     impl Memory<u8> {
         /// # Safety
         ///
-        /// As for the kernel's, which see.
+        /// Those of the kernel's function of this name.
         pub(crate) unsafe fn write_note(&self, at: usize, note: Note<'_>) {
             let behind = at + note.bytes().len();
             let to = UnsafeCell::raw_get(self.cells[at..behind].as_ptr());
@@ -255,7 +255,7 @@ mod memory {
 
         /// # Safety
         ///
-        /// As for the kernel's, which see.
+        /// Those of the kernel's function of this name.
         pub(crate) unsafe fn write(&self, at: usize, values: &[T]) {
             for (cell, value) in self.cells[at..at + values.len()].iter().zip(values) {
                 // SAFETY: By the caller's promise, which loom checks.
@@ -265,7 +265,7 @@ mod memory {
 
         /// # Safety
         ///
-        /// As for the kernel's, which see.
+        /// Those of the kernel's function of this name.
         pub(crate) unsafe fn read(&self, at: usize) -> T {
             // SAFETY: By the caller's promise, which loom checks.
             let value = self.cells[at].with(|cell| unsafe { *cell });
@@ -276,7 +276,7 @@ mod memory {
         ///
         /// # Safety
         ///
-        /// As for the kernel's, which see.
+        /// Those of the kernel's function of this name.
         pub(crate) unsafe fn slice(&self, at: usize, len: usize) -> &[T] {
             assert!(at + len <= self.len());
             // SAFETY: By the caller's promise.
@@ -288,7 +288,7 @@ mod memory {
     impl Memory<u8> {
         /// # Safety
         ///
-        /// As for the kernel's, which see.
+        /// Those of the kernel's function of this name.
         pub(crate) unsafe fn write_note(&self, at: usize, note: Note<'_>) {
             let mut bytes = [0; MAX_LEN];
             // SAFETY: No message is longer than that.

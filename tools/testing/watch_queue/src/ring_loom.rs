@@ -22,14 +22,14 @@ fn message(length: usize, poster: u32, number: u32) -> Vec<u8> {
     bytes
 }
 
-/// What a reader has seen so far.
+/// The messages and losses that a reader has seen so far.
 #[derive(Default)]
 struct Seen {
     messages: Vec<(u32, u32)>,
     lost: u32,
 }
 
-/// What posters share, as the queue has it.
+/// The state that posters share, as in the queue.
 struct Posts {
     poster: Mutex<Poster>,
     overflow: Overflow,

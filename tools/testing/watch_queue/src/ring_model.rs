@@ -27,7 +27,7 @@ enum Item {
     Loss(u32),
 }
 
-/// What the ring is to be like.
+/// A model of the ring.
 pub(crate) struct Model {
     capacity: usize,
     items: VecDeque<Item>,
@@ -65,7 +65,7 @@ pub(crate) enum Step {
     Read(usize),
     /// Read, with only some of it copied before a fault.
     Fault(usize, usize),
-    /// More is posted while a reader is being told of a loss.
+    /// Messages are posted while a reader gets the record of a loss.
     ReadLossWhilePosting(u32),
     /// Read a loss, of which at most so many fit into the record.
     ReadPartOfLoss(u32),

@@ -30,11 +30,11 @@ static u8 *ring;
 static size_t head;
 static struct kfifo_rec_ptr_1 fifo;
 
-/* What read() returns messages from, and how much of it is filled */
+/* The buffer of read(), and its fill level in bytes */
 static u8 *stored;
 static size_t filled;
 
-/* As a post, so that the loop around it is the same */
+/* Called like a post, so that the loop around it is the same */
 static noinline void floor_nothing(struct watch_list *wlist,
 				   struct watch_notification *n,
 				   const struct cred *cred, u64 id)

@@ -108,7 +108,7 @@ static bool is_armed_for(enum watch_hold_point wanted)
 	return atomic_read(&point) == wanted && atomic_read(&state) == ARMED;
 }
 
-/* Where it may sleep */
+/* In contexts that may sleep */
 static void hold_sleeping(enum watch_hold_point here)
 {
 	if (!is_armed_for(here) || atomic_cmpxchg(&state, ARMED, HELD) != ARMED)

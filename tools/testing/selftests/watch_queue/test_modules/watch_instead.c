@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What carries messages to userspace where there is no notification queue. */
+/* Other ways to carry messages to userspace, to compare with. */
 
 #include <linux/debugfs.h>
 #include <linux/fs.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Counts the calls of a security hook and, if it is told to, has them say no, as
+ * Counts the calls of a security hook and, on request, has them say no, as
  * a security module would that cannot be loaded.
  */
 

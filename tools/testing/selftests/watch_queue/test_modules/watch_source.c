@@ -208,7 +208,7 @@ static long source_detach(struct source *source,
 	return ret;
 }
 
-/* Who walks the list under RCU may go on using what it sees. */
+/* A walk of the list under RCU may go on to use a watch that it found. */
 static long source_detach_seen(struct source *source,
 			       const struct watch_source_watch *args)
 {
