@@ -72,9 +72,10 @@ to_monitor() {
 	stty -F /dev/ttyS1 raw -echo && echo >/dev/ttyS1 && sleep 0.2 && echo "$*" >/dev/ttyS1
 }
 
-# What is done to mounts below $work/top
+# Changes of a mount below $work/top.  wqmon looks the path up when it reads that the
+# mount was attached, so the mount is not moved before that.
 change_mounts() {
-	mount -t tmpfs -o nosuid,noexec none "$work/top/a" &&
+	mount -t tmpfs -o nosuid,noexec none "$work/top/a" && come attached &&
 		mount -o remount,bind,ro,nodev "$work/top/a" &&
 		mount --move "$work/top/a" "$work/top/b" &&
 		mount --make-shared "$work/top/b" &&
