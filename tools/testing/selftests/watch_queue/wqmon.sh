@@ -26,15 +26,25 @@ until_true() {
 
 lines_are() { [ "$(grep -c "$1" "$2")" -ge "$3" ]; }
 starts() { lines_are '^wqmon: watching' "$work/err" "$1" || ! kill -0 "$pid" 2>/dev/null; }
+is_over() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
 is_stopped() { grep -q '^State:.T' "/proc/$pid/status"; }
+
+# background OUTPUT COMMAND...: starts it; OUTPUT gets what it prints.  That of the
+# command before goes first: until the new one runs, it could be taken for its.
+background() {
+	output=$1
+	shift
+	: >"$work/out"
+	: >"$work/err"
+	"$@" >>"$output" 2>"$work/err" &
+	pid=$!
+}
 
 # watch NUMBER ARGUMENT...: starts wqmon, and waits until it watches so many things
 watch() {
 	watches=$1
 	shift
-	: >"$work/err"
-	wqmon "$@" >"$work/out" 2>"$work/err" &
-	pid=$!
+	background "$work/out" wqmon "$@"
 	until_true starts "$watches" && lines_are '^wqmon: watching' "$work/err" "$watches" && return
 	sed 's/^/# /' "$work/err"
 	return 1
@@ -42,6 +52,7 @@ watch() {
 
 # ended CODE: wqmon has ended, and so
 ended() {
+	until_true is_over "$pid" || return
 	wait "$pid"
 	code=$?
 	pid=

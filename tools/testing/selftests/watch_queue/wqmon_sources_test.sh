@@ -264,8 +264,7 @@ test_who_may_watch() {
 
 test_example_disk_works() {
 	make_fs || return
-	disk "$dev" "$work/fs" >"$work/out" 2>"$work/err" &
-	pid=$!
+	background "$work/out" disk "$dev" "$work/fs"
 	come '^watching' && mount -o remount,ro "$work/fs" && come 'read-only' &&
 		make_sector_bad && ! read_sector && come sector && umount "$work/fs" && ended 0 || return
 	printed <<-EOT
@@ -294,15 +293,18 @@ change_at_random() {
 	done
 }
 
+is_compared() { tail -n 1 "$work/out" | grep -q ' as scanned'; }
+
 test_table_of_mounts_is_as_scanned() {
 	mkdir "$work/top/0" "$work/top/1" "$work/top/2" "$work/top/3" "$work/top/4" "$work/top/5"
-	mounts >"$work/out" 2>"$work/err" &
-	pid=$!
+	background "$work/out" mounts
 	come '^watching' || return
 	for round in 1 2 3; do
 		change_at_random 150
-		sleep 1
-		until_true lines_are ' as scanned' "$work/out" "$round" || return
+		# All is in the table when it has this and is compared then.
+		mkdir "$work/top/round$round" && mount -t tmpfs none "$work/top/round$round" &&
+			come "Attached $work/top/round$round$" && until_true is_compared || return
+		umount "$work/top/round$round"
 	done
 	! grep 'not as scanned' "$work/out" && tail -n 1 "$work/out" | sed 's/^/# /'
 	# With losses, it scans.
@@ -319,13 +321,12 @@ test_table_of_mounts_is_as_scanned() {
 	return $result
 }
 
-# In C, with nothing but the kernel's header
+# In C and Python, with nothing but the kernel's header
 examples=$dir/../example
 
 # sees_all_sources COMMAND...: it says what happens to each of them
 sees_all_sources() {
-	"$@" >"$work/out" 2>"$work/err" &
-	pid=$!
+	background "$work/out" "$@"
 	come '^watching' && mount -o remount,ro "$work/fs" && come '^file system: event 1' &&
 		make_sector_bad && ! read_sector && come '^disk: ' &&
 		mount -t tmpfs none "$work/top/a" && come '^mounts: event 0' &&
@@ -343,6 +344,16 @@ test_example_in_c_sees_all_sources() {
 	make_fs && sees_all_sources "$examples/watch_all" "$ring" "$work/fs" "$dev" &&
 		keyctl clear "$ring" && come "^key: event 4 of key $ring, 0" &&
 		keyctl unlink "$ring" @s && come '^key: gone'
+}
+
+test_example_in_python_sees_all_sources() {
+	python=$(ls /bin/python3* /usr/bin/python3* 2>/dev/null | head -n 1)
+	if [ -z "$python" ]; then
+		skip "there is no Python"
+		return
+	fi
+	[ ! -d "$examples/python" ] || export PYTHONHOME="$examples/python"
+	make_fs && sees_all_sources "$python" -S "$examples/watch_all.py" "$work/fs" "$dev"
 }
 
 watches_file_system() { grep -qs 'source=superblock' /proc/"$pid"/fdinfo/*; }
@@ -372,8 +383,7 @@ test_lost_removal_of_a_file_system_is_found_out() {
 # recipe NUMBER: runs wqmon with the configuration on stdin, which watches so many things
 recipe() {
 	cat >"$work/toml" || return
-	wqmon --config "$work/toml" >"$work/out" 2>"$work/err" &
-	pid=$!
+	background "$work/out" wqmon --config "$work/toml"
 	until_true starts "$1"
 }
 

@@ -129,8 +129,9 @@ test_what_is_in_the_queue_at_the_end_is_printed() {
 }
 
 test_too_few_events_are_another_exit_code() {
-	watch 1 --count 2 --timeout 3 "$ring" && keyctl clear "$ring" && ended 4 || return
-	lines_are cleared "$work/out" 1
+	watch 1 --count 3 "$ring" && keyctl clear "$ring" && keyctl unlink "$ring" @s &&
+		ended 4 && lines_are cleared "$work/out" 1 && lines_are removal "$work/out" 1 &&
+		watch 1 --count 1 --timeout 0.1 "$key" && ended 4 && printed </dev/null
 }
 
 test_failures_are_one_line() {
@@ -171,8 +172,7 @@ test_beyond_mainline_stats_are_json_too() {
 
 # start_example NAME
 start_example() {
-	"$1" "%:wqmon" >"$work/out" 2>"$work/err" &
-	pid=$!
+	background "$work/out" "$1" "%:wqmon"
 	until_true lines_are '^watching' "$work/out" 1
 }
 
@@ -194,24 +194,33 @@ test_example_simple_works() { example simple; }
 test_example_mio_works() { example mio; }
 test_example_tokio_works() { example tokio; }
 
-is_gone() { ! keyctl rdescribe "$1" >/dev/null 2>&1; }
+# witness: another wqmon, which ends when the ring is collected
+witness() {
+	: >"$work/witness"
+	wqmon --filter meta "$ring" >/dev/null 2>"$work/witness" &
+	witnesses="$witnesses $!"
+	until_true lines_are '^wqmon: watching' "$work/witness" 1
+}
 
-# lose_removal TIMES: has the removal of the ring be among the losses
+# lose_removal TIMES: has the removal of the ring be among the losses.  Watches go in one
+# order in C, and in another in Rust: of a witness that watched first, before this is
+# called, and one that watches last, one gets the last removal.
 lose_removal() {
-	kill -STOP "$pid" && until_true is_stopped || return
+	kill -STOP "$pid" && until_true is_stopped && witness || return
 	i=0
 	while [ $i -lt "$1" ]; do
 		keyctl setperm "$ring" 0x3f3f0000 || return
 		i=$((i + 1))
 	done
-	keyctl unlink "$ring" @s && until_true is_gone "$ring" || return
-	# Its watches end when it is collected, a little later.
-	sleep 2
+	keyctl unlink "$ring" @s || return
+	for witness in $witnesses; do
+		until_true is_over "$witness" || return
+	done
 	kill -CONT "$pid"
 }
 
 test_lost_removal_is_found_out() {
-	watch 1 --size 32 "$ring" && lose_removal 40 && ended 0 &&
+	witness && watch 1 --size 32 "$ring" && lose_removal 40 && ended 0 &&
 		tail -n 1 "$work/out" >"$work/last" && mv "$work/last" "$work/out" || return
 	printed <<-EOF
 		$ring  meta  removal       not watched any more; this was among the losses
@@ -221,9 +230,8 @@ test_lost_removal_is_found_out() {
 # As on mainline, where fdinfo has no watches: it tries to watch once more.
 test_lost_removal_is_found_out_without_fdinfo() {
 	mkdir "$work/jail" && cp "$(command -v wqmon)" "$work/jail/" || return
-	chroot "$work/jail" /wqmon --size 32 "$ring" "$key" >"$work/out" 2>"$work/err" &
-	pid=$!
-	until_true starts 2 && lose_removal 40 && until_true lines_are 'not watched' "$work/out" 1 &&
+	witness && background "$work/out" chroot "$work/jail" /wqmon --size 32 "$ring" "$key" &&
+		until_true starts 2 && lose_removal 40 && until_true lines_are 'not watched' "$work/out" 1 &&
 		keyctl update "$key" chorus && until_true lines_are updated "$work/out" 1 &&
 		kill "$pid" && ended 0 || return
 	grep -v -e setattr -e 'meta  loss' "$work/out" | sed 's/   *\(meta\|key\) /  \1 /' >"$work/last" && mv "$work/last" "$work/out"
@@ -234,7 +242,7 @@ test_lost_removal_is_found_out_without_fdinfo() {
 }
 
 test_what_is_still_watched_after_losses_stays() {
-	watch 2 --size 32 "$ring" "$key" && lose_removal 40 &&
+	witness && watch 2 --size 32 "$ring" "$key" && lose_removal 40 &&
 		until_true lines_are 'this was among the losses' "$work/out" 1 &&
 		keyctl update "$key" chorus && until_true lines_are updated "$work/out" 1 &&
 		kill "$pid" && ended 0 && [ "$(grep -c removal "$work/out")" -eq 1 ]
@@ -242,7 +250,7 @@ test_what_is_still_watched_after_losses_stays() {
 
 # deaf_example NAME: it notices that it does not watch any more
 deaf_example() {
-	start_example "$1" && lose_removal 300 && ended 0 || return
+	witness && start_example "$1" && lose_removal 300 && ended 0 || return
 	tail -n 1 "$work/out" | grep -q '^%:wqmon is gone$'
 }
 
@@ -273,13 +281,14 @@ test_colours_are_for_terminals() {
 		grep -q "$(printf '\033')\\[36mcleared" "$work/out"
 }
 
+# clears_until_ran: it does not say when it watches
+clears_until_ran() { keyctl clear "$ring" && [ -e "$work/ran" ]; }
+
 test_quiet_says_nothing() {
 	wqmon -q --timeout 0 "$ring" >"$work/out" 2>&1 && printed </dev/null || return
-	wqmon -qq --count 1 --exec "cat >$work/ran" "$ring" >"$work/out" 2>&1 &
-	pid=$!
-	sleep 1
-	keyctl clear "$ring"
-	ended 0 && printed </dev/null && grep -q '"event":"cleared"' "$work/ran"
+	background "$work/out" wqmon -qq --count 1 --exec "cat >$work/ran" "$ring"
+	until_true clears_until_ran && ended 0 && cat "$work/err" >>"$work/out" &&
+		printed </dev/null && grep -q '"event":"cleared"' "$work/ran"
 }
 
 test_programs_are_run_for_events() {
@@ -339,21 +348,27 @@ test_counts_are_for_node_exporter() {
 	EOF
 }
 
-test_signal_ends_it_while_its_output_is_blocked() {
+test_reader_who_goes_ends_it() {
 	mkfifo "$work/pipe"
+	head -n 1 <"$work/pipe" >"$work/head" &
+	background "$work/pipe" wqmon "$ring"
+	until_true starts 1 && keyctl clear "$ring" && ended 0 && grep -q cleared "$work/head" &&
+		[ "$(wc -l <"$work/err")" -eq 1 ]
+}
+
+test_signal_ends_it_while_its_output_is_blocked() {
+	[ -p "$work/pipe" ] || mkfifo "$work/pipe"
 	# shellcheck disable=SC2217 # it has it open, and does not read
 	sleep 1000 <"$work/pipe" &
 	sleeper=$!
-	wqmon --json --size 512 "$ring" >"$work/pipe" 2>"$work/err" &
-	pid=$!
+	background "$work/pipe" wqmon --format "%e $(printf '%0250d' 0)" --size 512 "$ring"
 	until_true starts 1 || return
 	i=0
-	# More than a pipe has room for
-	while [ $i -lt 900 ]; do
+	# More than a pipe has room for, and less than the queue
+	while [ $i -lt 400 ]; do
 		keyctl setperm "$ring" 0x3f3f0000 || return
 		i=$((i + 1))
 	done
-	sleep 1
 	kill "$pid" && ended 0 && grep -q 'bytes of output were not written' "$work/err"
 	result=$?
 	kill $sleeper
@@ -370,8 +385,7 @@ test_closed_standard_error_is_no_panic() {
 test_full_disk_behind_the_output_is_said() {
 	mkdir "$work/full" && mount -t tmpfs -o size=4k none "$work/full" || return
 	head -c 4090 /dev/zero >"$work/full/out"
-	wqmon --timeout 30 "$ring" >>"$work/full/out" 2>"$work/err" &
-	pid=$!
+	background "$work/full/out" wqmon "$ring"
 	until_true starts 1 && keyctl clear "$ring" && ended 1 &&
 		grep -q '^wqmon: cannot write the output: No space left on device$' "$work/err"
 	result=$?
@@ -464,6 +478,7 @@ no_ring_is_left() { ! grep -q ' keyring  *wqmon:' /proc/keys; }
 # before_each and after_each: what all tests have
 before_each() {
 	rm -f "$work/ran"
+	witnesses=
 	# That of the test before may not have been collected, and be found by name.
 	until_true no_ring_is_left
 	ring=$(keyctl newring wqmon @s)
