@@ -32,7 +32,8 @@ Events, by type:
   superblock  error, readonly, readwrite, quota
   block       io, timeout, nospace, transport, target, nexus, medium,
               protection, resource, other
-  device      added, removed, bound, unbound; connected, disconnected (of USB)
+  device      added, removed, changed, moved, online, offline, bound, unbound;
+              connected, disconnected (of USB)
   Mainline kernels have meta and key.
 
 Filters:
