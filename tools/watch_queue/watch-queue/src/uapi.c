@@ -85,10 +85,12 @@ static void put_mounts(void)
 
 static void put_superblocks(void)
 {
-	struct superblock_notification readonly =
-		{ SUPERBLOCK(readonly, NOTIFY_SUPERBLOCK_READONLY) };
-	struct superblock_notification readwrite =
-		{ SUPERBLOCK(readwrite, NOTIFY_SUPERBLOCK_READWRITE) };
+	struct superblock_notification readonly = {
+		SUPERBLOCK(readonly, NOTIFY_SUPERBLOCK_READONLY),
+	};
+	struct superblock_notification readwrite = {
+		SUPERBLOCK(readwrite, NOTIFY_SUPERBLOCK_READWRITE),
+	};
 	unsigned int kind;
 
 	for (kind = WATCH_SUPERBLOCK_BUFFERED_READ;
