@@ -5,7 +5,12 @@
 //! A source makes a [`Pending`] watch.  Attached, it is shared as a [`Watch`].  The one that takes
 //! it off its list has it as [`Unlisted`] and, once it is out of the tree as well, as [`Detached`].
 
-use core::{marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
+use core::{
+    marker::PhantomData,
+    mem::{offset_of, transmute, ManuallyDrop},
+    ops::Deref,
+    ptr::{self, NonNull},
+};
 #[cfg(CONFIG_WATCH_SOURCES)]
 use kernel::alloc::flags::GFP_KERNEL_ACCOUNT;
 use kernel::{
@@ -393,28 +398,34 @@ impl Drop for Detached {
 /// # Invariants
 ///
 /// `ends` are the first and the last one.  Each is a [`Detached`] that has been given up for
-/// this, and has the next one as `rb_left` of its node, which is in no tree.
+/// this.  Its node, which is in no tree, has the next one as `rb_left`, and `release_watch` as
+/// `rb_right`.
 pub(super) struct Batch {
     ends: Option<(NonNull<bindings::watch>, NonNull<bindings::watch>)>,
-    release_watch: ReleaseWatch,
 }
+
+const _: () = assert!(size_of::<ReleaseWatch>() == size_of::<*mut bindings::rb_node>());
+
+/// What links a batch stays when [`Batch::release`] has given the memory to RCU.
+const _: () =
+    assert!(offset_of!(bindings::rb_node, rb_left) >= size_of::<bindings::callback_head>());
 
 impl Batch {
     pub(super) fn new() -> Self {
         // INVARIANT: There are none.
-        Self {
-            ends: None,
-            release_watch: None,
-        }
+        Self { ends: None }
     }
 
-    /// Appends a watch, which is of the same list as the others.
+    /// Appends a watch.
     pub(super) fn push(&mut self, watch: Detached) {
         let watch = ManuallyDrop::new(watch);
-        self.release_watch = watch.0.release_watch;
+        // SAFETY: A function pointer is as large as one to data, and comes back by `next()`.
+        let release_watch = unsafe { transmute::<ReleaseWatch, Link>(watch.0.release_watch) };
         let watch = watch.0.watch;
         // SAFETY: The watch is owned and valid, and in no tree.
-        unsafe { (*tree_node(watch.as_ptr())).rb_left = core::ptr::null_mut() };
+        let node = unsafe { &mut *tree_node(watch.as_ptr()) };
+        node.rb_left = ptr::null_mut();
+        node.rb_right = release_watch;
         let first = match self.ends {
             Some((first, last)) => {
                 // SAFETY: By the invariants, as above.
@@ -430,19 +441,81 @@ impl Batch {
     pub(super) fn pop(&mut self) -> Option<Detached> {
         let (watch, last) = self.ends?;
         // SAFETY: By the invariants the watch is owned and valid.
-        let next = unsafe { (*tree_node(watch.as_ptr())).rb_left };
-        self.ends = NonNull::new(next.cast()).map(|next| (next, last));
+        let (next, release_watch) = unsafe { linked(watch) };
+        self.ends = next.map(|next| (next, last));
         // INVARIANT: By those of `Batch` it is one.
         Some(Detached(Unlisted {
             watch,
-            release_watch: self.release_watch,
+            release_watch,
         }))
     }
+
+    /// Gives the sources a last look at all of them, and frees them after one grace period, by one
+    /// callback.  May sleep if a source does.
+    pub(super) fn release(self) {
+        let this = ManuallyDrop::new(self);
+        let Some((first, _)) = this.ends else {
+            return;
+        };
+        let mut rest = Some(first);
+        while let Some(watch) = rest {
+            // SAFETY: By the invariants the watch is owned and valid.
+            let (next, release_watch) = unsafe { linked(watch) };
+            if let Some(release_watch) = release_watch {
+                // SAFETY: As above, and the caller holds no locks.
+                unsafe { release_watch(watch.as_ptr()) };
+            }
+            rest = next;
+        }
+        // SAFETY: The watch is owned and valid.
+        let rcu = unsafe { &raw mut (*first.as_ptr()).__bindgen_anon_1.rcu };
+        // SAFETY: By the invariants the watches are in no tree, so the memory of the node of the
+        // first can be that of `rcu`.  All are given up for this, so it happens once.
+        unsafe { bindings::call_rcu(rcu, Some(free_all)) };
+    }
 }
+
+/// Returns the watch behind one in a [`Batch`], and its function.
+///
+/// # Safety
+///
+/// The watch is in a batch.
+unsafe fn linked(
+    watch: NonNull<bindings::watch>,
+) -> (Option<NonNull<bindings::watch>>, ReleaseWatch) {
+    // SAFETY: The watch is valid, as it is in a batch.
+    let node = unsafe { &*tree_node(watch.as_ptr()) };
+    // SAFETY: `Batch::push()` wrote one there.
+    let release_watch = unsafe { transmute::<Link, ReleaseWatch>(node.rb_right) };
+    (NonNull::new(node.rb_left.cast()), release_watch)
+}
+
+/// A link of a node.
+type Link = *mut bindings::rb_node;
 
 impl Drop for Batch {
     fn drop(&mut self) {
         while self.pop().is_some() {}
+    }
+}
+
+/// Frees the watches of a [`Batch`] after their grace period.
+///
+/// # Safety
+///
+/// For [`Batch::release`] to give to `call_rcu()`, with the `rcu` of the first.
+unsafe extern "C" fn free_all(rcu: *mut bindings::callback_head) {
+    // SAFETY: `release()` gave the `rcu` of a watch.
+    let first = unsafe { container_of!(rcu, bindings::watch, __bindgen_anon_1.rcu) };
+    let mut rest = first;
+    while !rest.is_null() {
+        // SAFETY: The watch is valid, as it is freed below.
+        let node = unsafe { tree_node(rest) };
+        // SAFETY: As above.  The link is behind what `call_rcu()` used of the first.
+        let next = unsafe { (*node).rb_left };
+        // SAFETY: Nobody sees the watches any more, and each is freed once.
+        unsafe { free_one(rest) };
+        rest = next.cast();
     }
 }
 
@@ -454,6 +527,16 @@ impl Drop for Batch {
 unsafe extern "C" fn free(rcu: *mut bindings::callback_head) {
     // SAFETY: `drop()` gave the `rcu` of a watch.
     let watch = unsafe { container_of!(rcu, bindings::watch, __bindgen_anon_1.rcu) };
+    // SAFETY: Nobody sees the watch any more, and it is freed once.
+    unsafe { free_one(watch) };
+}
+
+/// Frees a watch, and drops what it owns.
+///
+/// # Safety
+///
+/// The watch was attached, and nobody uses it from now on.
+unsafe fn free_one(watch: *mut bindings::watch) {
     // SAFETY: Nobody sees the watch any more.
     let (queue, cred) = unsafe { ((*watch).queue, (*watch).cred) };
     // SAFETY: By the invariants of `Watch` it owns a reference to its queue.
