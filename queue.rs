@@ -231,11 +231,10 @@ impl Queue {
             readers: 1,
             writers: 1,
         };
-        let filtered = Count::new()?;
         Arc::pin_init(
             pin_init!(Self {
                 filter: RcuCell::empty(),
-                filtered,
+                filtered: Count::new(),
                 readable: Fasync::new(),
                 name: trace::Name(ino),
                 _of_posters: NewLine,
@@ -575,6 +574,8 @@ impl Queue {
     ///
     /// `ENOMEM`, and the old filter stays.
     pub(crate) fn set_filter(&self, rules: KVec<Rule>) -> Result {
+        // Before the filter can reject anything.
+        self.filtered.allocate()?;
         let mut filter = RcuBox::<Filter>::zeroed(GFP_KERNEL_ACCOUNT)?;
         for rule in &rules {
             filter.get_mut().add(rule);
