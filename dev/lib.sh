@@ -106,6 +106,38 @@ patched_copies() {
 	done
 }
 
+# read_suite DIR SUITE: have apt read the package list of one suite, into DIR, and
+# say there in apt.conf how to use it.  The mirror is the one that this machine
+# uses already; the lists of the system stay as they are.  What it prints is why
+# it cannot.
+read_suite() {
+	local keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror
+	command -v apt-get >/dev/null || { echo "there is no apt-get"; return 1; }
+	[ -r "$keyring" ] || { echo "there is no $keyring"; return 1; }
+	mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' |
+		grep -E '/debian/?$' | sort -u | head -n 1)
+	[ -n "$mirror" ] || { echo "apt's sources name no Debian mirror"; return 1; }
+
+	rm -rf "$1"
+	mkdir -p "$1"/{lists/partial,archives/partial}
+	: >"$1/status"
+	echo "deb [signed-by=$keyring] $mirror $2 main" >"$1/sources.list"
+	# Proxies and the like come from the machine's own configuration.
+	cat >"$1/apt.conf" <<-CONF
+		Dir::Etc::SourceList "$1/sources.list";
+		Dir::Etc::SourceParts "/dev/null";
+		Dir::State::Lists "$1/lists";
+		Dir::State::Status "$1/status";
+		Dir::Cache "$1";
+		Dir::Cache::Archives "$1/archives";
+		Acquire::Languages "none";
+		APT::Sandbox::User "";
+	CONF
+	say "reading the package list of $2"
+	APT_CONFIG=$1/apt.conf apt-get -qq update >&2 ||
+		{ echo "apt could not read $2"; return 1; }
+}
+
 # count_instructions VARIANT LOG PROGRAM[,ARGUMENT]...: run benchmarks where guest
 # time counts instructions, so that they say the same each time; without security
 # modules
