@@ -28,6 +28,7 @@ help:
 	@echo 'make record-speed           record the instructions that make test compares with'
 	@echo 'make bench-sources          measure what the sources cost, against having none'
 	@echo 'make fuzz                   fuzz filters and the ring for a minute'
+	@echo 'make litmus                 check what runs without a lock against the memory model of the kernel'
 	@echo 'make mutants                change the code that needs no kernel, and see that a test fails each time'
 	@echo 'make check                  formatting, lints, checkpatch, documentation'
 	@echo 'make patches [DIR=DIR]      write the project as a series of patches for Linux'
@@ -122,6 +123,10 @@ bench-sources:
 PHONY += fuzz
 fuzz:
 	@dev/fuzz
+
+PHONY += litmus
+litmus:
+	@dev/litmus
 
 PHONY += mutants
 mutants:
