@@ -17,11 +17,17 @@ use kernel::{
 };
 
 use super::{
-    source::{assert_layout, major_minor, Object, Slot, Source},
-    Request,
+    source::{assert_layout, major_minor, op_and_error, Object, Slot, Source},
+    up_to, Request, Support,
 };
 
 pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_BLOCK_NOTIFY;
+
+pub(super) const SUPPORT: Support = Support {
+    subtypes: up_to(bindings::block_notification_subtype_NOTIFY_BLOCK_OTHER),
+    watch_flags: 0,
+    features: bindings::WATCH_FEATURE_ADD | bindings::WATCH_FEATURE_ALL,
+};
 
 /// A request failed: `struct block_notification`.
 #[repr(C)]
@@ -34,8 +40,6 @@ struct Failure {
     dev_major: u32,
     dev_minor: u32,
     partition: u32,
-    op: u32,
-    error: u32,
 }
 
 impl Notification for Failure {
@@ -47,7 +51,7 @@ impl Notification for Failure {
 assert_layout!(
     Failure,
     bindings::block_notification,
-    watch diskseq sector len dev_major dev_minor partition op error
+    watch diskseq sector len dev_major dev_minor partition
 );
 
 fn source() -> Source {
@@ -101,11 +105,11 @@ impl Object for Watched {
         }
     }
 
-    /// The number of the device, or that of all, which no device has.
+    /// `WATCH_BLOCK_ID()`, or the id of all devices, which no device has.
     fn id(&self) -> u64 {
         match self {
             Self::All => 0,
-            Self::One(device) => device.number().into(),
+            Self::One(device) => device.id(),
         }
     }
 
@@ -171,9 +175,13 @@ impl Device {
         unsafe { slot_of(self.device()) }
     }
 
-    fn number(&self) -> bindings::dev_t {
-        // SAFETY: As above; the number does not change.
-        unsafe { (*self.device()).bd_dev }
+    fn id(&self) -> u64 {
+        let bdev = self.device();
+        // SAFETY: The device is valid as long as the file is open, and so is its disk.
+        let diskseq = unsafe { (*(*bdev).bd_disk).diskseq };
+        // SAFETY: As above.
+        let partition = unsafe { partition_number(bdev) };
+        u64::from(partition) << bindings::WATCH_BLOCK_PARTITION__SHIFT | diskseq
     }
 
     fn can_be_opened(&self) -> bool {
@@ -220,7 +228,8 @@ pub(crate) unsafe extern "C" fn __watch_block_error(
     // SAFETY: A disk has the device that is all of it.
     let (dev_major, dev_minor) = major_minor(unsafe { (*whole).bd_dev });
     let mut message = Failure {
-        watch: Header::new(subtype(error)),
+        watch: Header::new(subtype(error))
+            .with_type_info(op_and_error(operation(request.cmd_flags), error)),
         diskseq: disk.diskseq,
         sector: request.__sector,
         len: bytes,
@@ -228,8 +237,6 @@ pub(crate) unsafe extern "C" fn __watch_block_error(
         dev_minor,
         // SAFETY: The device is that of the bio.
         partition: unsafe { partition_number(part) },
-        op: operation(request.cmd_flags),
-        error,
     };
 
     // The current task is whichever the interrupt came to, and not the one that made the request.
@@ -273,19 +280,19 @@ fn subtype(error: u32) -> u8 {
 /// Returns what was to be done, given `cmd_flags`.
 fn operation(flags: bindings::blk_opf_t) -> u32 {
     match flags & ((1 << bindings::REQ_OP_BITS) - 1) {
-        bindings::req_op_REQ_OP_READ => bindings::block_notification_op_BLOCK_READ,
-        bindings::req_op_REQ_OP_WRITE => bindings::block_notification_op_BLOCK_WRITE,
-        bindings::req_op_REQ_OP_FLUSH => bindings::block_notification_op_BLOCK_FLUSH,
-        bindings::req_op_REQ_OP_DISCARD => bindings::block_notification_op_BLOCK_DISCARD,
-        bindings::req_op_REQ_OP_SECURE_ERASE => bindings::block_notification_op_BLOCK_SECURE_ERASE,
-        bindings::req_op_REQ_OP_WRITE_ZEROES => bindings::block_notification_op_BLOCK_WRITE_ZEROES,
+        bindings::req_op_REQ_OP_READ => bindings::watch_block_op_WATCH_BLOCK_READ,
+        bindings::req_op_REQ_OP_WRITE => bindings::watch_block_op_WATCH_BLOCK_WRITE,
+        bindings::req_op_REQ_OP_FLUSH => bindings::watch_block_op_WATCH_BLOCK_FLUSH,
+        bindings::req_op_REQ_OP_DISCARD => bindings::watch_block_op_WATCH_BLOCK_DISCARD,
+        bindings::req_op_REQ_OP_SECURE_ERASE => bindings::watch_block_op_WATCH_BLOCK_SECURE_ERASE,
+        bindings::req_op_REQ_OP_WRITE_ZEROES => bindings::watch_block_op_WATCH_BLOCK_WRITE_ZEROES,
         bindings::req_op_REQ_OP_ZONE_APPEND
         | bindings::req_op_REQ_OP_ZONE_OPEN
         | bindings::req_op_REQ_OP_ZONE_CLOSE
         | bindings::req_op_REQ_OP_ZONE_FINISH
         | bindings::req_op_REQ_OP_ZONE_RESET
-        | bindings::req_op_REQ_OP_ZONE_RESET_ALL => bindings::block_notification_op_BLOCK_ZONE,
-        _ => bindings::block_notification_op_BLOCK_OTHER,
+        | bindings::req_op_REQ_OP_ZONE_RESET_ALL => bindings::watch_block_op_WATCH_BLOCK_ZONE,
+        _ => bindings::watch_block_op_WATCH_BLOCK_OTHER,
     }
 }
 

@@ -14,10 +14,20 @@ use kernel::{
 
 use super::{
     source::{assert_layout, major_minor, Object, Slot, Source},
-    Request,
+    up_to, Request, Support,
 };
 
 pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_DEVICE_NOTIFY;
+
+pub(super) const SUPPORT: Support = Support {
+    subtypes: up_to(if cfg!(CONFIG_WATCH_DEVICE_USB) {
+        bindings::device_notification_subtype_NOTIFY_USB_DISCONNECTED
+    } else {
+        bindings::device_notification_subtype_NOTIFY_DEVICE_UNBOUND
+    }),
+    watch_flags: 0,
+    features: bindings::WATCH_FEATURE_ADD | bindings::WATCH_FEATURE_ALL,
+};
 
 /// Something happened to a device: `struct device_notification`.
 #[repr(C)]

@@ -26,10 +26,16 @@ use kernel::{
 
 use super::{
     source::{assert_layout, Object, Private, Slot, Source},
-    Request,
+    up_to, Request, Support,
 };
 
 pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_MOUNT_NOTIFY;
+
+pub(super) const SUPPORT: Support = Support {
+    subtypes: up_to(bindings::mount_notification_subtype_NOTIFY_MOUNT_EXPIRED),
+    watch_flags: bindings::WATCH_MOUNT_SUBTREE,
+    features: bindings::WATCH_FEATURE_ADD,
+};
 
 /// The number of mounts for whose watchers a post looks: the mount itself, and those above it.
 ///

@@ -76,20 +76,26 @@ pub(super) trait Object: Sized {
 pub(super) fn carry_out<T: Object>(
     queue: Borrowed<'_>,
     request: &Request,
-    action: Action,
+    action: Action<'_>,
 ) -> Result {
     let object = T::find(request)?;
     match action {
-        Action::Add => {
+        Action::Add(report) => {
             object.permit()?;
             ask_security(request.source, object.file())?;
-            attach(queue, request.tag as u8, &object)
+            attach(queue, request.tag as u8, &object, report)
         }
-        Action::Remove => object.slot().watches().ok_or(EBADSLT)?.remove(queue),
+        Action::Remove => object
+            .slot()
+            .watches()
+            .filter(|watches| request.id == 0 || request.id == watches.id())
+            .ok_or(EBADSLT)?
+            .remove(queue),
     }
 }
 
-/// Has a queue watch an object that may be going away, on behalf of the current task.
+/// Has a queue watch an object that may be going away, on behalf of the current task, after a call of
+/// `report` with the id of the object.
 ///
 /// `is_there` of the object has to fail once the object is marked as going away, which it is before
 /// [`__watch_object_gone`] takes its watches.
@@ -99,10 +105,17 @@ pub(super) fn carry_out<T: Object>(
 /// - `EBUSY` if the queue watches the object already
 /// - `EAGAIN` if the user has too many watches
 /// - `ENOMEM`
+/// - that of `report`: then nothing has changed
 /// - that of `is_there`: then there is no removal notification
-fn attach<T: Object>(queue: Borrowed<'_>, tag: u8, object: &T) -> Result {
+fn attach<T: Object>(
+    queue: Borrowed<'_>,
+    tag: u8,
+    object: &T,
+    report: &dyn Fn(u64) -> Result,
+) -> Result {
     let source = object.source();
     let watches = object.slot().watches_to_be(source, object.id())?;
+    report(watches.id())?;
     // The key first, so that nothing is missed once the watch is there.
     let enabled = source.enable();
     let private = object.private();
@@ -153,6 +166,14 @@ impl Request {
             Err(EINVAL)
         }
     }
+}
+
+/// Returns the type-specific bits of a header for an operation, `WATCH_INFO_OP`, and an errno or 0,
+/// `WATCH_INFO_ERROR`.
+pub(super) const fn op_and_error(op: u32, error: u32) -> u16 {
+    const TO_OP: u32 = bindings::WATCH_INFO_OP__SHIFT - bindings::WATCH_INFO_TYPE_INFO__SHIFT;
+    const TO_ERROR: u32 = bindings::WATCH_INFO_ERROR__SHIFT - bindings::WATCH_INFO_TYPE_INFO__SHIFT;
+    (op << TO_OP | error << TO_ERROR) as u16
 }
 
 /// Returns the major and the minor number of a device.

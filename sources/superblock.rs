@@ -18,11 +18,17 @@ use kernel::{
 };
 
 use super::{
-    source::{assert_layout, major_minor, Object, ObjectWatches, Slot, Source},
-    Request,
+    source::{assert_layout, major_minor, op_and_error, Object, ObjectWatches, Slot, Source},
+    up_to, Request, Support,
 };
 
 pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_SUPERBLOCK_NOTIFY;
+
+pub(super) const SUPPORT: Support = Support {
+    subtypes: up_to(bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_QUOTA),
+    watch_flags: 0,
+    features: bindings::WATCH_FEATURE_ADD,
+};
 
 /// Something happened to a file system: `struct superblock_notification`.
 #[repr(C)]
@@ -34,7 +40,7 @@ struct Event {
     dev_minor: u32,
 }
 
-/// An error: `struct superblock_error_notification`, which begins with the above.
+/// An error: `struct superblock_error_notification`, which has all of the above.
 #[repr(C)]
 #[derive(IntoBytes)]
 struct ErrorEvent {
@@ -42,14 +48,12 @@ struct ErrorEvent {
     sb_id: u64,
     dev_major: u32,
     dev_minor: u32,
-    error: u32,
-    kind: u32,
     ino: u64,
     pos: u64,
     len: u64,
 }
 
-/// A quota was exceeded: `struct superblock_quota_notification`, which begins as well.
+/// A quota was exceeded: `struct superblock_quota_notification`, which has as well.
 #[repr(C)]
 #[derive(IntoBytes)]
 struct QuotaEvent {
@@ -57,8 +61,6 @@ struct QuotaEvent {
     sb_id: u64,
     dev_major: u32,
     dev_minor: u32,
-    error: u32,
-    kind: u32,
     type_: u32,
     id: u32,
 }
@@ -89,15 +91,15 @@ assert_layout!(
 assert_layout!(
     ErrorEvent,
     bindings::superblock_error_notification,
-    error kind ino pos len
+    watch sb_id dev_major dev_minor ino pos len
 );
 assert_layout!(
     QuotaEvent,
     bindings::superblock_quota_notification,
-    error kind type_ id
+    watch sb_id dev_major dev_minor type_ id
 );
-const _: () = assert!(offset_of!(ErrorEvent, dev_minor) == offset_of!(Event, dev_minor));
-const _: () = assert!(offset_of!(QuotaEvent, dev_minor) == offset_of!(Event, dev_minor));
+const _: () = assert!(offset_of!(ErrorEvent, ino) == size_of::<Event>());
+const _: () = assert!(offset_of!(QuotaEvent, type_) == size_of::<Event>());
 
 fn source() -> Source {
     // SAFETY: This is one of those in `glue/sources.c`.
@@ -233,33 +235,32 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(event: *const bindings:
     };
     // SAFETY: The event has a reference to its inode, if it is about one.
     let ino = unsafe { event.inode.as_ref() }.map_or(0, |inode| inode.i_ino);
-    let kind = match event.type_ {
+    let op = match event.type_ {
         bindings::fserror_type_FSERR_BUFFERED_READ => {
-            bindings::superblock_error_kind_SUPERBLOCK_BUFFERED_READ
+            bindings::watch_superblock_op_WATCH_SUPERBLOCK_BUFFERED_READ
         }
         bindings::fserror_type_FSERR_BUFFERED_WRITE => {
-            bindings::superblock_error_kind_SUPERBLOCK_BUFFERED_WRITE
+            bindings::watch_superblock_op_WATCH_SUPERBLOCK_BUFFERED_WRITE
         }
         bindings::fserror_type_FSERR_DIRECTIO_READ => {
-            bindings::superblock_error_kind_SUPERBLOCK_DIRECT_READ
+            bindings::watch_superblock_op_WATCH_SUPERBLOCK_DIRECT_READ
         }
         bindings::fserror_type_FSERR_DIRECTIO_WRITE => {
-            bindings::superblock_error_kind_SUPERBLOCK_DIRECT_WRITE
+            bindings::watch_superblock_op_WATCH_SUPERBLOCK_DIRECT_WRITE
         }
         bindings::fserror_type_FSERR_DATA_LOST => {
-            bindings::superblock_error_kind_SUPERBLOCK_DATA_LOST
+            bindings::watch_superblock_op_WATCH_SUPERBLOCK_DATA_LOST
         }
-        _ => bindings::superblock_error_kind_SUPERBLOCK_METADATA,
+        _ => bindings::watch_superblock_op_WATCH_SUPERBLOCK_METADATA,
     };
     let subtype = bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_ERROR;
     let (dev_major, dev_minor) = major_minor(sb.device_number());
     let message = ErrorEvent {
-        watch: Header::new(subtype as u8),
+        watch: Header::new(subtype as u8)
+            .with_type_info(op_and_error(op, event.error.unsigned_abs())),
         sb_id: watches.id(),
         dev_major,
         dev_minor,
-        error: event.error.unsigned_abs(),
-        kind,
         ino,
         pos: event.pos.cast_unsigned(),
         len: event.len,
@@ -329,13 +330,12 @@ pub(crate) unsafe extern "C" fn __watch_superblock_quota(
     // SAFETY: The caller has a valid quota.
     let (quota_type, quota_id) = unsafe { ((*qid).type_, (*qid).__bindgen_anon_1.uid.val) };
     let (dev_major, dev_minor) = major_minor(sb.device_number());
+    let error = if is_refused { bindings::EDQUOT } else { 0 };
     let message = QuotaEvent {
-        watch: Header::new(subtype as u8),
+        watch: Header::new(subtype as u8).with_type_info(op_and_error(kind, error)),
         sb_id: watches.id(),
         dev_major,
         dev_minor,
-        error: if is_refused { bindings::EDQUOT } else { 0 },
-        kind,
         type_: quota_type,
         // Whichever of the ids it is, it is one number.
         id: quota_id,

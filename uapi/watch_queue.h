@@ -26,8 +26,13 @@
 /*
  * Attach the queue to something, or detach it.
  */
-#define IOC_WATCH_QUEUE_ADD_WATCH	_IOW('W', 0x62, struct watch_queue_watch)
-#define IOC_WATCH_QUEUE_REMOVE_WATCH	_IOW('W', 0x63, struct watch_queue_watch)
+#define IOC_WATCH_QUEUE_ADD_WATCH	_IOWR('W', 0x63, struct watch_queue_watch)
+#define IOC_WATCH_QUEUE_REMOVE_WATCH	_IOW('W', 0x64, struct watch_queue_watch)
+
+/*
+ * Get what the kernel can report of a source.
+ */
+#define IOC_WATCH_QUEUE_GET_SOURCE	_IOWR('W', 0x65, struct watch_queue_source)
 
 /* Which source a message is from */
 enum watch_notification_type {
@@ -37,7 +42,6 @@ enum watch_notification_type {
 	WATCH_TYPE_SUPERBLOCK_NOTIFY = 3, /* Mounted file systems */
 	WATCH_TYPE_BLOCK_NOTIFY	= 4,	/* Block devices */
 	WATCH_TYPE_DEVICE_NOTIFY = 5,	/* Devices and buses */
-	WATCH_TYPE__NR		= 6
 };
 
 /* Subtypes of WATCH_TYPE_META */
@@ -73,6 +77,10 @@ struct watch_notification {
 #define WATCH_INFO_FLAG_5	0x00200000
 #define WATCH_INFO_FLAG_6	0x00400000
 #define WATCH_INFO_FLAG_7	0x00800000
+#define WATCH_INFO_OP		0x000f0000	/* By type, as an operation */
+#define WATCH_INFO_OP__SHIFT	16
+#define WATCH_INFO_ERROR	0xfff00000	/* and an errno, or 0 */
+#define WATCH_INFO_ERROR__SHIFT	20
 };
 
 /*
@@ -105,14 +113,37 @@ struct watch_notification_filter {
  * The object is selected by source, fd and flags; tag is ignored when the watch
  * is removed.  A source that the kernel does not have is EOPNOTSUPP.
  * Keys are watched with keyctl(KEYCTL_WATCH_KEY).
+ *
+ * The id is what identifies the object in a removal notification.  It has to be
+ * 0 when a watch is added, and is set then.  When a watch is removed it is 0 or
+ * the id of the object.
  */
 struct watch_queue_watch {
 	__u32	source;			/* enum watch_notification_type */
 	__s32	fd;			/* What to watch, by source */
 	__u32	tag;			/* WATCH_INFO_ID of messages, 0 to 255 */
 	__u32	flags;			/* By source */
-	__u64	__reserved;		/* Must be 0 */
+	__u64	id;			/* Of the object, by source */
 };
+
+/*
+ * Argument of IOC_WATCH_QUEUE_GET_SOURCE.  The caller sets source; flags has to
+ * be 0, and the rest is set.  Later versions may be longer, as above; what the
+ * kernel does not know of is set to zeroes.  A source that the kernel does not
+ * have is EOPNOTSUPP.
+ */
+struct watch_queue_source {
+	__u32	source;			/* enum watch_notification_type */
+	__u32	flags;			/* Must be 0 */
+	__u64	sources;		/* Bit N: there is the source N */
+	__u32	subtypes[8];		/* As subtype_filter: these can come */
+	__u32	watch_flags;		/* Which flags ADD_WATCH takes */
+	__u32	features;		/* WATCH_FEATURE_* */
+};
+
+/* What else a source can do */
+#define WATCH_FEATURE_ADD	0x00000001	/* IOC_WATCH_QUEUE_ADD_WATCH */
+#define WATCH_FEATURE_ALL	0x00000002	/* fd -1 selects all objects */
 
 /*
  * WATCH_TYPE_META, WATCH_META_REMOVAL_NOTIFICATION: the long form, which has
@@ -189,38 +220,48 @@ enum superblock_notification_subtype {
 	NOTIFY_SUPERBLOCK_QUOTA	= 3,	/* superblock_quota_notification */
 };
 
-/* The operation that failed */
-enum superblock_error_kind {
-	SUPERBLOCK_BUFFERED_READ = 0,	/* Reading a file into the page cache */
-	SUPERBLOCK_BUFFERED_WRITE = 1,	/* Writing it back */
-	SUPERBLOCK_DIRECT_READ	= 2,	/* Direct I/O */
-	SUPERBLOCK_DIRECT_WRITE	= 3,
-	SUPERBLOCK_DATA_LOST	= 4,	/* The medium lost a file's data */
-	SUPERBLOCK_METADATA	= 5,	/* The file system's own data */
+/* WATCH_INFO_OP of NOTIFY_SUPERBLOCK_ERROR: the operation that failed */
+enum watch_superblock_op {
+	WATCH_SUPERBLOCK_BUFFERED_READ	= 0,	/* Reading a file into the page cache */
+	WATCH_SUPERBLOCK_BUFFERED_WRITE	= 1,	/* Writing it back */
+	WATCH_SUPERBLOCK_DIRECT_READ	= 2,	/* Direct I/O */
+	WATCH_SUPERBLOCK_DIRECT_WRITE	= 3,
+	WATCH_SUPERBLOCK_DATA_LOST	= 4,	/* The medium lost a file's data */
+	WATCH_SUPERBLOCK_METADATA	= 5,	/* The file system's own data */
 };
 
-/* Message of WATCH_TYPE_SUPERBLOCK_NOTIFY, or what it begins with */
+/*
+ * Message of WATCH_TYPE_SUPERBLOCK_NOTIFY.  All of them have the members up to
+ * dev_minor, at the same place.
+ */
 struct superblock_notification {
 	struct watch_notification watch;
-	__u64	sb_id;			/* Never reused */
+	__u64	sb_id;			/* As IOC_WATCH_QUEUE_ADD_WATCH returns it */
 	__u32	dev_major;		/* st_dev of its files, mostly */
 	__u32	dev_minor;
 };
 
+/* WATCH_INFO_OP is enum watch_superblock_op, WATCH_INFO_ERROR the errno. */
 struct superblock_error_notification {
-	struct superblock_notification sb;
-	__u32	error;			/* errno */
-	__u32	kind;			/* enum superblock_error_kind */
+	struct watch_notification watch;
+	__u64	sb_id;
+	__u32	dev_major;
+	__u32	dev_minor;
 	__u64	ino;			/* Inode number, 0 if it is not about one */
 	__u64	pos;			/* Where in the file, in bytes */
 	__u64	len;			/* How many bytes; 0 and 0 if unknown */
 };
 
-/* A quota was exceeded.  Not repeated until there was room again. */
+/*
+ * A quota was exceeded.  Not repeated until there was room again.
+ * WATCH_INFO_OP is QUOTA_NL_*, in linux/quota.h; WATCH_INFO_ERROR is EDQUOT if
+ * that was refused, otherwise 0.
+ */
 struct superblock_quota_notification {
-	struct superblock_notification sb;
-	__u32	error;			/* EDQUOT if that was refused, otherwise 0 */
-	__u32	kind;			/* QUOTA_NL_*, in linux/quota.h */
+	struct watch_notification watch;
+	__u64	sb_id;
+	__u32	dev_major;
+	__u32	dev_minor;
 	__u32	type;			/* USRQUOTA, GRPQUOTA or PRJQUOTA */
 	__u32	id;			/* Of the user, group or project */
 };
@@ -230,8 +271,12 @@ struct superblock_quota_notification {
  * whole of it or a partition; or -1, for all there are.  There are no flags.
  *
  * The id of a removal notification, which comes when the device is gone, is
- * its number, dev_major << 20 | dev_minor.
+ * WATCH_BLOCK_ID(), with the number that BLKGETDISKSEQ returned when it was
+ * first watched.
  */
+#define WATCH_BLOCK_PARTITION__SHIFT	56
+#define WATCH_BLOCK_ID(diskseq, partition)				\
+	((__u64)(partition) << WATCH_BLOCK_PARTITION__SHIFT | (__u64)(diskseq))
 
 /* Subtypes of WATCH_TYPE_BLOCK_NOTIFY: the kinds of failures */
 enum block_notification_subtype {
@@ -247,19 +292,22 @@ enum block_notification_subtype {
 	NOTIFY_BLOCK_OTHER	= 9,	/* See error */
 };
 
-/* The operation that failed */
-enum block_notification_op {
-	BLOCK_READ		= 0,
-	BLOCK_WRITE		= 1,
-	BLOCK_FLUSH		= 2,
-	BLOCK_DISCARD		= 3,
-	BLOCK_SECURE_ERASE	= 4,
-	BLOCK_WRITE_ZEROES	= 5,
-	BLOCK_ZONE		= 6,	/* Anything about a zone */
-	BLOCK_OTHER		= 7,
+/* WATCH_INFO_OP: the operation that failed */
+enum watch_block_op {
+	WATCH_BLOCK_READ	= 0,
+	WATCH_BLOCK_WRITE	= 1,
+	WATCH_BLOCK_FLUSH	= 2,
+	WATCH_BLOCK_DISCARD	= 3,
+	WATCH_BLOCK_SECURE_ERASE = 4,
+	WATCH_BLOCK_WRITE_ZEROES = 5,
+	WATCH_BLOCK_ZONE	= 6,	/* Anything about a zone */
+	WATCH_BLOCK_OTHER	= 7,
 };
 
-/* Message of WATCH_TYPE_BLOCK_NOTIFY: a request failed, or some of it */
+/*
+ * Message of WATCH_TYPE_BLOCK_NOTIFY: a request failed, or some of it.
+ * WATCH_INFO_OP is enum watch_block_op, WATCH_INFO_ERROR the errno.
+ */
 struct block_notification {
 	struct watch_notification watch;
 	__u64	diskseq;		/* As BLKGETDISKSEQ; never reused */
@@ -268,8 +316,6 @@ struct block_notification {
 	__u32	dev_major;		/* Of the whole device */
 	__u32	dev_minor;
 	__u32	partition;		/* 0 for the whole device */
-	__u32	op;			/* enum block_notification_op */
-	__u32	error;			/* errno */
 };
 
 /*

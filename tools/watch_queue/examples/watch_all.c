@@ -88,8 +88,9 @@ static void print(const struct watch_notification *header, const char *at, size_
 		break;
 	case WATCH_TYPE_BLOCK_NOTIFY:
 		take(&block, sizeof(block), at, size);
-		printf("operation %u failed at sector %llu: %s\n", block.op, block.sector,
-		       strerror(block.error));
+		printf("operation %u failed at sector %llu: %s\n",
+		       (header->info & WATCH_INFO_OP) >> WATCH_INFO_OP__SHIFT,
+		       block.sector, strerror(header->info >> WATCH_INFO_ERROR__SHIFT));
 		break;
 	case WATCH_TYPE_DEVICE_NOTIFY:
 		take(&device, sizeof(device), at, size);

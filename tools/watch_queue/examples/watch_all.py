@@ -11,7 +11,7 @@ import struct
 import sys
 
 SET_SIZE = 0x5760  # IOC_WATCH_QUEUE_SET_SIZE
-ADD_WATCH = 0x40185762  # IOC_WATCH_QUEUE_ADD_WATCH, but on mips, powerpc and sparc
+ADD_WATCH = 0xc0185763  # IOC_WATCH_QUEUE_ADD_WATCH, but on mips, powerpc and sparc
 META, KEY, MOUNT, SUPERBLOCK, BLOCK, DEVICE = range(6)
 NAMES = ["meta", "key", "mounts", "file system", "disk", "devices"]
 

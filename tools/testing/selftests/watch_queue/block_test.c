@@ -36,7 +36,7 @@ FIXTURE_TEARDOWN(block)
 #define EXPECT_BLOCK(what, number)					\
 	do {								\
 		EXPECT_MESSAGE(&self->s, BLOCK, what, block);		\
-		EXPECT_EQ(number, message.block.error);			\
+		EXPECT_EQ(number, error_of(&message));			\
 	} while (0)
 
 TEST_F(block, failed_read_and_write)
@@ -54,7 +54,7 @@ TEST_F(block, failed_read_and_write)
 
 	EXPECT_FAILS(EIO, read_sectors(self->fd, 16, 8));
 	EXPECT_BLOCK(NOTIFY_BLOCK_IO, EIO);
-	EXPECT_EQ(BLOCK_READ, message.block.op);
+	EXPECT_EQ(WATCH_BLOCK_READ, op_of(&message));
 	EXPECT_EQ(16, message.block.sector);
 	EXPECT_EQ(4096, message.block.len);
 	EXPECT_EQ(diskseq, message.block.diskseq);
@@ -64,7 +64,7 @@ TEST_F(block, failed_read_and_write)
 
 	EXPECT_FAILS(EIO, write_sectors(self->fd, 20, 1));
 	EXPECT_BLOCK(NOTIFY_BLOCK_IO, EIO);
-	EXPECT_EQ(BLOCK_WRITE, message.block.op);
+	EXPECT_EQ(WATCH_BLOCK_WRITE, op_of(&message));
 	EXPECT_EQ(20, message.block.sector);
 	EXPECT_EQ(512, message.block.len);
 
@@ -108,7 +108,7 @@ TEST_F(block, busybox_dd)
 	EXPECT_NE(0, run("dd if=%s of=/dev/null bs=512 skip=1000 count=1 2>/dev/null",
 			 self->disk.node));
 	EXPECT_BLOCK(NOTIFY_BLOCK_IO, EIO);
-	EXPECT_EQ(BLOCK_READ, message.block.op);
+	EXPECT_EQ(WATCH_BLOCK_READ, op_of(&message));
 }
 
 TEST_F(block, only_what_is_watched)
@@ -137,6 +137,16 @@ TEST_F(block, only_what_is_watched)
 	remove_disk(&other);
 }
 
+/* The id of a disk, or of a partition of it, for those who watch it */
+static uint64_t disk_id(int disk, unsigned int partition)
+{
+	uint64_t diskseq;
+
+	if (ioctl(disk, BLKGETDISKSEQ, &diskseq) == -1)
+		return 0;
+	return WATCH_BLOCK_ID(diskseq, partition);
+}
+
 TEST_F(block, partition)
 {
 	struct blkpg_partition range = { .start = 1 << 20, .length = 1 << 20, .pno = 3 };
@@ -145,17 +155,18 @@ TEST_F(block, partition)
 	};
 	union message message;
 	struct stream part;
+	uint64_t id, added;
 	char node[64];
-	uint64_t id;
 	int fd;
 
 	ASSERT_EQ(0, ioctl(self->fd, BLKPG, &arg));
 	snprintf(node, sizeof(node), "%s3", self->disk.node);
-	id = disk_id(node);
+	id = disk_id(self->fd, 3);
 	fd = open(node, O_RDONLY | O_DIRECT | O_CLOEXEC);
 	ASSERT_NE(-1, fd);
 	ASSERT_EQ(0, open_stream(&part));
-	ASSERT_EQ(0, add_watch(part.rd, BLOCK, fd, 0));
+	ASSERT_EQ(0, watch_object(part.rd, BLOCK, fd, 0, &added));
+	EXPECT_EQ(id, added);
 	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
 
 	ASSERT_EQ(0, set_bad(&self->disk, 1, 0, 7));
@@ -180,7 +191,7 @@ TEST_F(block, partition)
 
 TEST_F(block, device_that_goes_away)
 {
-	uint64_t id = disk_id(self->disk.node);
+	uint64_t id = disk_id(self->fd, 0);
 	union message message;
 	int fd = open(self->disk.node, O_RDONLY | O_CLOEXEC);
 
@@ -251,13 +262,13 @@ TEST_F(block, every_kind)
 			SKIP(break, "bios cannot be made to fail in this kernel");
 		EXPECT_FAILS(error, read_sectors(fd, 24, 8));
 		EXPECT_BLOCK(kinds[i].kind, error);
-		EXPECT_EQ(BLOCK_READ, message.block.op);
+		EXPECT_EQ(WATCH_BLOCK_READ, op_of(&message));
 		EXPECT_EQ(24, message.block.sector);
 		EXPECT_EQ(4096, message.block.len);
 		ASSERT_EQ(0, inject(&self->disk, "WRITE", kinds[i].status));
 		EXPECT_FAILS(error, write_sectors(fd, 32, 1));
 		EXPECT_BLOCK(kinds[i].kind, error);
-		EXPECT_EQ(BLOCK_WRITE, message.block.op);
+		EXPECT_EQ(WATCH_BLOCK_WRITE, op_of(&message));
 		EXPECT_EQ(32, message.block.sector);
 		EXPECT_EQ(512, message.block.len);
 		ASSERT_EQ(0, inject_nothing(&self->disk));
@@ -406,7 +417,7 @@ static int fail_read(const char *error, int host, int status, int key, int asc,
 									\
 		EXPECT_FAILS(expected_, read_sectors(self->fd, 8, 8));	\
 		EXPECT_MESSAGE(&self->s, BLOCK, what, block);		\
-		EXPECT_EQ(expected_, message.block.error);		\
+		EXPECT_EQ(expected_, error_of(&message));		\
 		EXPECT_EQ(8, message.block.sector);			\
 		EXPECT_EQ(0, write_to(self->error, "- 2 0x%x\n", READ_10)); \
 	} while (0)

@@ -167,13 +167,4 @@ static inline ssize_t write_sectors(int fd, unsigned long sector, size_t count)
 	return pwrite(fd, aligned_buffer(), count * 512, sector * 512);
 }
 
-static inline uint64_t disk_id(const char *node)
-{
-	struct stat st;
-
-	if (stat(node, &st) == -1)
-		return 0;
-	return (uint64_t)major(st.st_rdev) << 20 | minor(st.st_rdev);
-}
-
 #endif /* WATCH_QUEUE_TEST_DISK_H */

@@ -54,7 +54,9 @@ static inline int own_mounts(const char *dir)
 	return mkdir(dir, 0755) && errno != EEXIST ? -1 : 0;
 }
 
-static inline int add_watch(int queue, uint32_t source, int fd, uint32_t flags)
+/* Add a watch, and get the id of the object. */
+static inline int watch_object(int queue, uint32_t source, int fd, uint32_t flags,
+			       uint64_t *id)
 {
 	struct watch_queue_watch watch = {
 		.source = source,
@@ -62,8 +64,17 @@ static inline int add_watch(int queue, uint32_t source, int fd, uint32_t flags)
 		.tag = TAG,
 		.flags = flags,
 	};
+	int result = ioctl(queue, IOC_WATCH_QUEUE_ADD_WATCH, &watch);
 
-	return ioctl(queue, IOC_WATCH_QUEUE_ADD_WATCH, &watch);
+	*id = watch.id;
+	return result;
+}
+
+static inline int add_watch(int queue, uint32_t source, int fd, uint32_t flags)
+{
+	uint64_t id;
+
+	return watch_object(queue, source, fd, flags, &id);
 }
 
 static inline int remove_watch(int queue, uint32_t source, int fd,

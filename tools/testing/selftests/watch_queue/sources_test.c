@@ -3,7 +3,12 @@
 
 #include "sources.h"
 
+#include <linux/nsfs.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+
+/* A type that no source has yet */
+#define NO_SOURCE	6
 
 static const uint32_t all_sources[] = {
 	WATCH_TYPE_MOUNT_NOTIFY, WATCH_TYPE_SUPERBLOCK_NOTIFY,
@@ -34,7 +39,7 @@ FIXTURE_TEARDOWN(sources)
 
 static int with_size(int queue, unsigned int size, const void *watch)
 {
-	return ioctl(queue, _IOC(_IOC_WRITE, 'W', 0x62, size), watch);
+	return ioctl(queue, _IOC(_IOC_READ | _IOC_WRITE, 'W', 0x63, size), watch);
 }
 
 TEST_F(sources, source_that_is_not_there)
@@ -43,9 +48,9 @@ TEST_F(sources, source_that_is_not_there)
 
 	EXPECT_FAILS(EOPNOTSUPP, add_watch(self->s.rd, WATCH_TYPE_META, self->fd, 0));
 	EXPECT_FAILS(EOPNOTSUPP, add_watch(self->s.rd, WATCH_TYPE_KEY_NOTIFY, self->fd, 0));
-	EXPECT_FAILS(EOPNOTSUPP, add_watch(self->s.rd, WATCH_TYPE__NR, self->fd, 0));
+	EXPECT_FAILS(EOPNOTSUPP, add_watch(self->s.rd, NO_SOURCE, self->fd, 0));
 	EXPECT_FAILS(EOPNOTSUPP, add_watch(self->s.rd, 0xffffffff, self->fd, 0));
-	EXPECT_FAILS(EOPNOTSUPP, remove_watch(self->s.rd, WATCH_TYPE__NR, self->fd, 0));
+	EXPECT_FAILS(EOPNOTSUPP, remove_watch(self->s.rd, NO_SOURCE, self->fd, 0));
 	for (i = 0; i < ARRAY_SIZE(all_sources); i++) {
 		if (!has_source(all_sources[i])) {
 			EXPECT_FAILS(EOPNOTSUPP,
@@ -70,11 +75,11 @@ TEST_F(sources, what_is_not_known_must_not_be_asked_for)
 
 	if (!has_source(WATCH_TYPE_MOUNT_NOTIFY))
 		SKIP(return, "no mount notifications in this kernel");
-	args.watch.__reserved = 1;
+	args.watch.id = 1;
 	EXPECT_FAILS(EINVAL, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH, &args));
-	args.watch.__reserved = 1ULL << 32;
+	args.watch.id = 1ULL << 32;
 	EXPECT_FAILS(EINVAL, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH, &args));
-	args.watch.__reserved = 0;
+	args.watch.id = 0;
 	args.watch.tag = 256;
 	EXPECT_FAILS(EINVAL, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH, &args));
 	args.watch.tag = TAG;
@@ -92,6 +97,7 @@ TEST_F(sources, what_is_not_known_must_not_be_asked_for)
 	EXPECT_FAILS(E2BIG, with_size(self->s.rd, sizeof(args), &args));
 	args.later[3] = 0;
 	EXPECT_EQ(0, with_size(self->s.rd, sizeof(args), &args));
+	EXPECT_NE(0, args.watch.id);
 	EXPECT_FAILS(EFAULT, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH, nowhere()));
 	/* The one that was added is there. */
 	EXPECT_FAILS(EBUSY, add_watch(self->s.rd, WATCH_TYPE_MOUNT_NOTIFY, self->fd, 0));
@@ -119,6 +125,111 @@ TEST_F(sources, watch_is_added_once_and_removed_once)
 	EXPECT_FAILS(EBADSLT, remove_watch(self->s.rd, WATCH_TYPE_MOUNT_NOTIFY, self->fd, 0));
 	EXPECT_NOTHING(&other);
 	EXPECT_EQ(0, add_watch(self->s.rd, WATCH_TYPE_MOUNT_NOTIFY, self->fd, 0));
+}
+
+/* The id of the object: that of a namespace can be had otherwise as well. */
+TEST_F(sources, id_of_the_object_is_returned)
+{
+	struct watch_queue_watch watch = {
+		.source = WATCH_TYPE_MOUNT_NOTIFY,
+		.fd = self->fd,
+	};
+	union message message;
+	uint64_t ns_id;
+	size_t page = getpagesize();
+	void *readonly;
+
+	if (!has_source(WATCH_TYPE_MOUNT_NOTIFY))
+		SKIP(return, "no mount notifications in this kernel");
+	ASSERT_EQ(0, ioctl(self->fd, NS_GET_MNTNS_ID, &ns_id));
+
+	/* If it cannot be written, nothing has changed. */
+	readonly = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, readonly);
+	memcpy(readonly, &watch, sizeof(watch));
+	ASSERT_EQ(0, mprotect(readonly, page, PROT_READ));
+	EXPECT_FAILS(EFAULT, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH, readonly));
+	EXPECT_FAILS(EBADSLT, ioctl(self->s.rd, IOC_WATCH_QUEUE_REMOVE_WATCH, readonly));
+	EXPECT_NOTHING(&self->s);
+
+	ASSERT_EQ(0, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH, &watch));
+	EXPECT_EQ(ns_id, watch.id);
+	watch.id++;
+	EXPECT_FAILS(EBADSLT, ioctl(self->s.rd, IOC_WATCH_QUEUE_REMOVE_WATCH, &watch));
+	watch.id--;
+	ASSERT_EQ(0, ioctl(self->s.rd, IOC_WATCH_QUEUE_REMOVE_WATCH, &watch));
+	ASSERT_TRUE(next_message(&self->s, &message, SOON));
+	EXPECT_EQ(WATCH_META_REMOVAL_NOTIFICATION, subtype_of(&message));
+	EXPECT_EQ(ns_id, message.removal.id);
+}
+
+static int get_source(int queue, uint32_t source, struct watch_queue_source *found)
+{
+	memset(found, 0, sizeof(*found));
+	found->source = source;
+	return ioctl(queue, IOC_WATCH_QUEUE_GET_SOURCE, found);
+}
+
+TEST_F(sources, what_the_kernel_has)
+{
+	struct watch_queue_source meta, found;
+	uint64_t expected;
+	uint32_t i;
+
+	ASSERT_EQ(0, get_source(self->s.rd, WATCH_TYPE_META, &meta));
+	EXPECT_EQ(WATCH_TYPE_META, meta.source);
+	EXPECT_EQ(3, meta.subtypes[0]);
+	EXPECT_EQ(0, meta.watch_flags);
+	EXPECT_EQ(0, meta.features & WATCH_FEATURE_ADD);
+	expected = 1 << WATCH_TYPE_META;
+	if (get_source(self->s.wr, WATCH_TYPE_KEY_NOTIFY, &found) == 0) {
+		expected |= 1 << WATCH_TYPE_KEY_NOTIFY;
+		EXPECT_EQ(0xff, found.subtypes[0]);
+		EXPECT_EQ(0, found.features & WATCH_FEATURE_ADD);
+	}
+	for (i = 0; i < ARRAY_SIZE(all_sources); i++) {
+		if (!has_source(all_sources[i])) {
+			EXPECT_FAILS(EOPNOTSUPP, get_source(self->s.rd, all_sources[i], &found));
+			continue;
+		}
+		expected |= 1 << all_sources[i];
+		ASSERT_EQ(0, get_source(self->s.rd, all_sources[i], &found));
+		EXPECT_EQ(meta.sources, found.sources);
+		EXPECT_NE(0, found.subtypes[0]);
+		EXPECT_EQ(0, found.subtypes[7]);
+		EXPECT_EQ(WATCH_FEATURE_ADD, found.features & WATCH_FEATURE_ADD);
+		EXPECT_EQ(all_sources[i] == WATCH_TYPE_BLOCK_NOTIFY ||
+			  all_sources[i] == WATCH_TYPE_DEVICE_NOTIFY,
+			  !!(found.features & WATCH_FEATURE_ALL));
+		EXPECT_EQ(all_sources[i] == WATCH_TYPE_MOUNT_NOTIFY ? WATCH_MOUNT_SUBTREE : 0,
+			  found.watch_flags);
+	}
+	EXPECT_EQ(expected, meta.sources);
+	EXPECT_FAILS(EOPNOTSUPP, get_source(self->s.rd, NO_SOURCE, &found));
+	EXPECT_FAILS(EOPNOTSUPP, get_source(self->s.rd, 64, &found));
+	EXPECT_FAILS(EOPNOTSUPP, get_source(self->s.rd, 0xffffffff, &found));
+}
+
+TEST_F(sources, question_that_is_longer_or_shorter)
+{
+	struct {
+		struct watch_queue_source source;
+		uint64_t later;
+	} args = { .source.source = WATCH_TYPE_META };
+	unsigned int longer = _IOC(_IOC_READ | _IOC_WRITE, 'W', 0x65, sizeof(args));
+	unsigned int shorter = _IOC(_IOC_READ | _IOC_WRITE, 'W', 0x65, 8);
+
+	EXPECT_FAILS(EINVAL, ioctl(self->s.rd, shorter, &args));
+	args.later = 1;
+	EXPECT_FAILS(E2BIG, ioctl(self->s.rd, longer, &args));
+	args.later = 0;
+	args.source.flags = 1;
+	EXPECT_FAILS(EINVAL, ioctl(self->s.rd, longer, &args));
+	args.source.flags = 0;
+	EXPECT_EQ(0, ioctl(self->s.rd, longer, &args));
+	EXPECT_EQ(3, args.source.subtypes[0]);
+	EXPECT_EQ(0, args.later);
+	EXPECT_FAILS(EFAULT, ioctl(self->s.rd, IOC_WATCH_QUEUE_GET_SOURCE, nowhere()));
 }
 
 TEST_F(sources, watches_count_against_the_limit)

@@ -235,8 +235,8 @@ TEST_F(ext4, metadata_error)
 
 	ASSERT_EQ(0, trigger_error(&self->disk));
 	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_ERROR, error);
-	EXPECT_EQ(SUPERBLOCK_METADATA, message.error.kind);
-	EXPECT_EQ(EFSCORRUPTED, message.error.error);
+	EXPECT_EQ(WATCH_SUPERBLOCK_METADATA, op_of(&message));
+	EXPECT_EQ(EFSCORRUPTED, error_of(&message));
 	EXPECT_EQ(0, message.error.ino);
 	EXPECT_NOTHING(&self->s);
 }
@@ -295,8 +295,8 @@ TEST_F(ext4, metadata_that_cannot_be_read)
 		ASSERT_EQ(EIO, errno);
 		failed++;
 		EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_ERROR, error);
-		EXPECT_EQ(SUPERBLOCK_METADATA, message.error.kind);
-		EXPECT_EQ(EIO, message.error.error);
+		EXPECT_EQ(WATCH_SUPERBLOCK_METADATA, op_of(&message));
+		EXPECT_EQ(EIO, error_of(&message));
 		EXPECT_EQ(st[i].st_ino, message.error.ino);
 	}
 	ASSERT_EQ(0, set_all_bad(&self->disk, 0));
@@ -355,8 +355,8 @@ TEST_F(superblock, other_disks)
 		close(fd);
 		ASSERT_EQ(0, run("echo test >$(ls -d /sys/fs/ext4/*/trigger_fs_error)"));
 		EXPECT_MESSAGE(&other, SUPERBLOCK, NOTIFY_SUPERBLOCK_ERROR, error);
-		EXPECT_EQ(SUPERBLOCK_METADATA, message.error.kind);
-		EXPECT_EQ(EFSCORRUPTED, message.error.error);
+		EXPECT_EQ(WATCH_SUPERBLOCK_METADATA, op_of(&message));
+		EXPECT_EQ(EFSCORRUPTED, error_of(&message));
 		id = message.sb.sb_id;
 		ASSERT_EQ(0, run("umount /root"));
 		EXPECT_REMOVAL(&other, id);
@@ -387,8 +387,8 @@ TEST_F(superblock, remount)
 	do {								\
 		do {							\
 			EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_ERROR, error); \
-		} while (message.error.kind != (what));			\
-		EXPECT_EQ(EIO, message.error.error);			\
+		} while (op_of(&message) != (what));			\
+		EXPECT_EQ(EIO, error_of(&message));			\
 		EXPECT_EQ(inode, message.error.ino);			\
 		EXPECT_EQ(from, message.error.pos);			\
 		EXPECT_EQ(bytes, message.error.len);			\
@@ -408,9 +408,9 @@ TEST_F(ext4, direct_io_that_fails)
 	ASSERT_EQ(0, fstat(fd, &st));
 	ASSERT_EQ(0, set_all_bad(&self->disk, 1));
 	EXPECT_FAILS(EIO, pread(fd, buffer, 4096, 4096));
-	EXPECT_IO_ERROR(SUPERBLOCK_DIRECT_READ, st.st_ino, 4096, 4096);
+	EXPECT_IO_ERROR(WATCH_SUPERBLOCK_DIRECT_READ, st.st_ino, 4096, 4096);
 	EXPECT_FAILS(EIO, pwrite(fd, buffer, 8192, 8192));
-	EXPECT_IO_ERROR(SUPERBLOCK_DIRECT_WRITE, st.st_ino, 8192, 8192);
+	EXPECT_IO_ERROR(WATCH_SUPERBLOCK_DIRECT_WRITE, st.st_ino, 8192, 8192);
 	ASSERT_EQ(0, set_all_bad(&self->disk, 0));
 	close(fd);
 }
@@ -431,14 +431,14 @@ TEST_F(exfat, buffered_io_that_fails)
 	ASSERT_EQ(0, set_all_bad(&self->disk, 1));
 	EXPECT_FAILS(EIO, pread(fd, buffer, 8192, 0));
 	/* It reports each folio. */
-	EXPECT_IO_ERROR(SUPERBLOCK_BUFFERED_READ, st.st_ino, 0, 4096);
-	EXPECT_IO_ERROR(SUPERBLOCK_BUFFERED_READ, st.st_ino, 4096, 4096);
+	EXPECT_IO_ERROR(WATCH_SUPERBLOCK_BUFFERED_READ, st.st_ino, 0, 4096);
+	EXPECT_IO_ERROR(WATCH_SUPERBLOCK_BUFFERED_READ, st.st_ino, 4096, 4096);
 	ASSERT_EQ(0, set_all_bad(&self->disk, 0));
 	ASSERT_EQ(8192, pread(fd, buffer, 8192, 0));
 	ASSERT_EQ(0, set_all_bad(&self->disk, 1));
 	ASSERT_EQ(4096, pwrite(fd, buffer, 4096, 4096));
 	EXPECT_FAILS(EIO, fdatasync(fd));
-	EXPECT_IO_ERROR(SUPERBLOCK_BUFFERED_WRITE, st.st_ino, 4096, 4096);
+	EXPECT_IO_ERROR(WATCH_SUPERBLOCK_BUFFERED_WRITE, st.st_ino, 4096, 4096);
 	ASSERT_EQ(0, set_all_bad(&self->disk, 0));
 	close(fd);
 }
@@ -475,7 +475,7 @@ TEST_F(xfs, data_lost)
 	ASSERT_EQ(0, set_bad(&self->disk, 1, verify.start, verify.end - 1));
 	ASSERT_EQ(0, ioctl(fd, XFS_IOC_VERIFY_MEDIA, &verify));
 	EXPECT_EQ(EIO, verify.error);
-	EXPECT_IO_ERROR(SUPERBLOCK_DATA_LOST, st.st_ino, 4096, 4096);
+	EXPECT_IO_ERROR(WATCH_SUPERBLOCK_DATA_LOST, st.st_ino, 4096, 4096);
 	EXPECT_NOTHING(&self->s);
 	ASSERT_EQ(0, set_bad(&self->disk, 0, verify.start, verify.end - 1));
 	close(fd);
@@ -502,7 +502,7 @@ TEST_F(superblock, umount)
 TEST_F(superblock, id_is_kept_and_not_reused)
 {
 	union message message;
-	uint64_t id;
+	uint64_t id, added;
 
 	ASSERT_EQ(0, run("mount -o remount,ro " MOUNTED));
 	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_READONLY, sb);
@@ -514,7 +514,8 @@ TEST_F(superblock, id_is_kept_and_not_reused)
 	EXPECT_NOTHING(&self->s);
 	/* also when nobody watched anything for so long that the hooks are off, */
 	sleep(2);
-	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
+	ASSERT_EQ(0, watch_object(self->s.rd, SUPERBLOCK, self->fd, 0, &added));
+	EXPECT_EQ(id, added);
 	ASSERT_EQ(0, run("mount -o remount,ro " MOUNTED));
 	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_READONLY, sb);
 	EXPECT_EQ(id, message.sb.sb_id);
@@ -576,8 +577,8 @@ TEST_F(ext4, quota)
 	}
 	wait(NULL);
 	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_QUOTA, quota);
-	EXPECT_EQ(EDQUOT, message.quota.error);
-	EXPECT_EQ(4 /* QUOTA_NL_BHARDWARN */, message.quota.kind);
+	EXPECT_EQ(EDQUOT, error_of(&message));
+	EXPECT_EQ(4 /* QUOTA_NL_BHARDWARN */, op_of(&message));
 	EXPECT_EQ(USRQUOTA, message.quota.type);
 	EXPECT_EQ(4711, message.quota.id);
 }

@@ -78,7 +78,7 @@ pub enum BlockFailure {
     Other,
 }
 
-/// What can be done with a block device: `enum block_notification_op`.
+/// What can be done with a block device: `enum watch_block_op`.
 ///
 /// ```
 /// assert_eq!(watch_queue::BlockOp::WriteZeroes.to_string(), "write of zeroes");
@@ -175,10 +175,10 @@ impl<'a> Source<'a> for BlockEvent {
             partition: NonZeroU32::new(u32_at(bytes, 36)?),
             diskseq: u64_at(bytes, 8)?,
             failure,
-            op: BlockOp::from_number(u32_at(bytes, 40)?),
+            op: BlockOp::from_number(message.op()),
             sector: u64_at(bytes, 16)?,
             len: u32_at(bytes, 24)?,
-            error: Errno::from_raw(u32_at(bytes, 44)?),
+            error: Errno::from_raw(message.error()),
         })
     }
 }

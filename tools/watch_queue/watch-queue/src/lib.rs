@@ -95,7 +95,7 @@ pub use message::{Malformed, Message, Messages, OwnedMessage, MAX_MESSAGE, MIN_M
 pub use meta::{Lost, MetaEvent};
 pub use mount::{MountAttributes, MountChange, MountEvent, Propagation};
 pub use number::DeviceNumber;
-pub use object::{Object, Watched};
+pub use object::{Object, Support, Watched};
 pub use queue::{Error, Queue};
 pub use superblock::{
     FileRange, QuotaOwner, QuotaWarning, SuperblockChange, SuperblockErrorKind, SuperblockEvent,

@@ -170,6 +170,16 @@ impl<'a> Message<'a> {
         (self.info() >> INFO_TYPE_INFO_SHIFT) as u16
     }
 
+    /// `WATCH_INFO_OP`, where the type has it.
+    pub(crate) fn op(self) -> u32 {
+        u32::from(self.type_info()) & 0xf
+    }
+
+    /// `WATCH_INFO_ERROR`, where the type has it.
+    pub(crate) fn error(self) -> u32 {
+        u32::from(self.type_info()) >> 4
+    }
+
     /// The whole message, header included.
     ///
     /// ```

@@ -4,7 +4,7 @@
 
 use std::os::unix::io::BorrowedFd;
 
-use crate::{KeySerial, MessageType};
+use crate::{sys::RawSource, KeySerial, MessageType};
 
 /// Something that a [queue can watch](crate::Queue::watch).
 ///
@@ -113,6 +113,7 @@ impl From<KeySerial> for Object<'_> {
 pub struct Watched {
     pub(crate) source: &'static str,
     pub(crate) key: Option<KeySerial>,
+    pub(crate) id: Option<u64>,
     pub(crate) tag: u8,
 }
 
@@ -128,6 +129,18 @@ impl Watched {
         self.tag
     }
 
+    /// The id of the object, which its [removal](crate::MetaEvent::Removal) names, unless it is a
+    /// key.
+    ///
+    /// ```
+    /// fn example(watched: &watch_queue::Watched) {
+    ///     println!("object {:?}", watched.id());
+    /// }
+    /// ```
+    pub fn id(&self) -> Option<u64> {
+        self.id
+    }
+
     /// The serial number of the key that it is of, if it is of a key.
     ///
     /// ```
@@ -137,5 +150,54 @@ impl Watched {
     /// ```
     pub fn key(&self) -> Option<KeySerial> {
         self.key
+    }
+}
+
+/// What a kernel can report of a source, as [`Queue::support`](crate::Queue::support) returns it.
+///
+/// ```no_run
+/// use watch_queue::{MessageType, Queue};
+///
+/// let queue = Queue::new(256)?;
+/// let meta = queue.support(MessageType::META)?.expect("every kernel has it");
+/// println!("disks: {}", meta.has_source(MessageType::BLOCK));
+/// # Ok::<(), watch_queue::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Support(pub(crate) RawSource);
+
+impl Support {
+    /// Whether the kernel has another source.
+    ///
+    /// ```
+    /// fn example(support: &watch_queue::Support) {
+    ///     println!("{}", support.has_source(watch_queue::MessageType::DEVICE));
+    /// }
+    /// ```
+    pub fn has_source(&self, source: MessageType) -> bool {
+        source.number() < u64::BITS && self.0.sources >> source.number() & 1 != 0
+    }
+
+    /// Whether messages of a subtype can come.
+    ///
+    /// ```
+    /// fn example(support: &watch_queue::Support) {
+    ///     println!("{}", support.has_subtype(0));
+    /// }
+    /// ```
+    pub fn has_subtype(&self, subtype: u8) -> bool {
+        let word = self.0.subtypes[usize::from(subtype / 32)];
+        word >> (subtype % 32) & 1 != 0
+    }
+
+    /// `WATCH_FEATURE_*` of `linux/watch_queue.h`.
+    ///
+    /// ```
+    /// fn example(support: &watch_queue::Support) {
+    ///     println!("{:#x}", support.features());
+    /// }
+    /// ```
+    pub fn features(&self) -> u32 {
+        self.0.features
     }
 }

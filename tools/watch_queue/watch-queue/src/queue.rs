@@ -11,7 +11,9 @@ use std::{
     os::unix::io::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
-use crate::{sys, BadStats, Filter, KeySerial, MessageType, Messages, Object, Stats, Watched};
+use crate::{
+    sys, BadStats, Filter, KeySerial, MessageType, Messages, Object, Stats, Support, Watched,
+};
 
 /// A notification queue: a pipe into which only the kernel writes.
 ///
@@ -204,19 +206,44 @@ impl Queue {
             Object::Key(key) => Some(key.resolve().map_err(|error| of_object(object, error))?),
             _ => None,
         };
-        self.add_watch(key.map_or(object, Object::Key), tag)
+        let id = self
+            .add_watch(key.map_or(object, Object::Key), tag)
             .map_err(|error| of_object(object, error))?;
         Ok(Watched {
             source: object.source(),
             key,
+            id,
             tag,
         })
     }
 
-    fn add_watch(&self, object: Object<'_>, tag: u8) -> io::Result<()> {
+    fn add_watch(&self, object: Object<'_>, tag: u8) -> io::Result<Option<u64>> {
         match object {
-            Object::Key(key) => sys::watch_key(key, self.as_fd(), Some(tag)),
-            _ => sys::add_watch(self.as_fd(), object, tag),
+            Object::Key(key) => sys::watch_key(key, self.as_fd(), Some(tag)).map(|()| None),
+            _ => sys::add_watch(self.as_fd(), object, tag).map(Some),
+        }
+    }
+
+    /// Returns what the kernel can report of a source, or `None` if it does not have that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] with `ENOTTY` if the kernel cannot say, as mainline.
+    ///
+    /// ```no_run
+    /// use watch_queue::{MessageType, Queue};
+    ///
+    /// let queue = Queue::new(256)?;
+    /// if let Some(mounts) = queue.support(MessageType::MOUNT)? {
+    ///     println!("mounts that move: {}", mounts.has_subtype(2));
+    /// }
+    /// # Ok::<(), watch_queue::Error>(())
+    /// ```
+    pub fn support(&self, source: MessageType) -> Result<Option<Support>, Error> {
+        match sys::get_source(self.as_fd(), source.number()) {
+            Ok(raw) => Ok(Some(Support(raw))),
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
+            Err(error) => Err(Error::os("see what the kernel can report", error)),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::{
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SuperblockEvent {
-    /// The file system, by a number that is never reused.
+    /// The file system, by a number that is never reused: [`Watched::id`](crate::Watched::id).
     pub superblock: u64,
     /// What `st_dev` of its files is, mostly.
     pub device: DeviceNumber,
@@ -79,7 +79,7 @@ pub enum SuperblockChange {
     },
 }
 
-/// What went wrong: `enum superblock_error_kind`.
+/// What went wrong: `enum watch_superblock_op`.
 ///
 /// ```
 /// assert_eq!(watch_queue::SuperblockErrorKind::DataLost.to_string(), "data lost");
@@ -273,10 +273,10 @@ impl<'a> Source<'a> for SuperblockEvent {
         let bytes = message.bytes();
         let change = match message.subtype() {
             0 => SuperblockChange::Error {
-                error: Errno::from_raw(u32_at(bytes, 24)?),
-                kind: SuperblockErrorKind::from_number(u32_at(bytes, 28)?),
-                inode: Some(u64_at(bytes, 32)?).filter(|&inode| inode != 0),
-                range: match (u64_at(bytes, 40)?, u64_at(bytes, 48)?) {
+                error: Errno::from_raw(message.error()),
+                kind: SuperblockErrorKind::from_number(message.op()),
+                inode: Some(u64_at(bytes, 24)?).filter(|&inode| inode != 0),
+                range: match (u64_at(bytes, 32)?, u64_at(bytes, 40)?) {
                     (0, 0) => None,
                     (pos, len) => Some(FileRange { pos, len }),
                 },
@@ -284,10 +284,10 @@ impl<'a> Source<'a> for SuperblockEvent {
             1 => SuperblockChange::ReadOnly,
             2 => SuperblockChange::ReadWrite,
             3 => SuperblockChange::Quota {
-                error: Errno::not_zero(u32_at(bytes, 24)?),
-                warning: QuotaWarning::from_number(u32_at(bytes, 28)?),
-                owner: QuotaOwner::from_number(u32_at(bytes, 32)?),
-                id: u32_at(bytes, 36)?,
+                error: Errno::not_zero(message.error()),
+                warning: QuotaWarning::from_number(message.op()),
+                owner: QuotaOwner::from_number(u32_at(bytes, 24)?),
+                id: u32_at(bytes, 28)?,
             },
             _ => return None,
         };

@@ -6,7 +6,7 @@
 
 use rustix::{
     fs::OFlags,
-    ioctl::{ioctl, opcode, Getter, IntegerSetter, Opcode, Setter},
+    ioctl::{ioctl, opcode, Getter, IntegerSetter, Opcode, Setter, Updater},
     pipe::{pipe_with, PipeFlags},
 };
 use std::{
@@ -31,10 +31,13 @@ const SET_SIZE: Opcode = opcode::none(b'W', 0x60);
 const SET_FILTER: Opcode = opcode::none(b'W', 0x61);
 
 /// `IOC_WATCH_QUEUE_ADD_WATCH`.
-pub(crate) const ADD_WATCH: Opcode = opcode::write::<RawWatch>(b'W', 0x62);
+pub(crate) const ADD_WATCH: Opcode = opcode::read_write::<RawWatch>(b'W', 0x63);
 
 /// `IOC_WATCH_QUEUE_REMOVE_WATCH`.
-pub(crate) const REMOVE_WATCH: Opcode = opcode::write::<RawWatch>(b'W', 0x63);
+pub(crate) const REMOVE_WATCH: Opcode = opcode::write::<RawWatch>(b'W', 0x64);
+
+/// `IOC_WATCH_QUEUE_GET_SOURCE`.
+pub(crate) const GET_SOURCE: Opcode = opcode::read_write::<RawSource>(b'W', 0x65);
 
 /// `WATCH_MOUNT_SUBTREE`.
 pub(crate) const MOUNT_SUBTREE: u32 = 1;
@@ -84,7 +87,7 @@ pub(crate) struct RawWatch {
     fd: c_int,
     tag: u32,
     flags: u32,
-    reserved: u64,
+    id: u64,
 }
 
 impl RawWatch {
@@ -102,7 +105,7 @@ impl RawWatch {
             fd,
             tag: tag.into(),
             flags,
-            reserved: 0,
+            id: 0,
         }
     }
 
@@ -110,17 +113,19 @@ impl RawWatch {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let words = [self.source, self.fd as u32, self.tag, self.flags];
         let mut bytes: Vec<_> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
-        bytes.extend(self.reserved.to_ne_bytes());
+        bytes.extend(self.id.to_ne_bytes());
         bytes
     }
 }
 
-/// Has a queue watch an object; the messages get this tag.
-pub(crate) fn add_watch(queue: BorrowedFd<'_>, object: Object<'_>, tag: u8) -> io::Result<()> {
+/// Has a queue watch an object; the messages get this tag.  Returns the id of the object.
+pub(crate) fn add_watch(queue: BorrowedFd<'_>, object: Object<'_>, tag: u8) -> io::Result<u64> {
+    let mut watch = RawWatch::new(object, tag);
     // SAFETY: The argument of this ioctl is a pointer to this struct.
-    let arg = unsafe { Setter::<ADD_WATCH, _>::new(RawWatch::new(object, tag)) };
-    // SAFETY: The kernel reads the struct, and keeps no pointer to it.
-    Ok(unsafe { ioctl(queue, arg) }?)
+    let arg = unsafe { Updater::<ADD_WATCH, _>::new(&mut watch) };
+    // SAFETY: The kernel reads and writes the struct, and keeps no pointer to it.
+    unsafe { ioctl(queue, arg) }?;
+    Ok(watch.id)
 }
 
 /// Has a queue watch an object no more.
@@ -129,6 +134,31 @@ pub(crate) fn remove_watch(queue: BorrowedFd<'_>, object: Object<'_>) -> io::Res
     let arg = unsafe { Setter::<REMOVE_WATCH, _>::new(RawWatch::new(object, 0)) };
     // SAFETY: The kernel reads the struct, and keeps no pointer to it.
     Ok(unsafe { ioctl(queue, arg) }?)
+}
+
+/// A `struct watch_queue_source`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct RawSource {
+    pub(crate) source: u32,
+    pub(crate) flags: u32,
+    pub(crate) sources: u64,
+    pub(crate) subtypes: [u32; 8],
+    pub(crate) watch_flags: u32,
+    pub(crate) features: u32,
+}
+
+/// What the kernel can report of a source; `EOPNOTSUPP` if it does not have it.
+pub(crate) fn get_source(queue: BorrowedFd<'_>, source: u32) -> io::Result<RawSource> {
+    let mut source = RawSource {
+        source,
+        ..RawSource::default()
+    };
+    // SAFETY: The argument of this ioctl is a pointer to this struct.
+    let arg = unsafe { Updater::<GET_SOURCE, _>::new(&mut source) };
+    // SAFETY: The kernel reads and writes the struct, and keeps no pointer to it.
+    unsafe { ioctl(queue, arg) }?;
+    Ok(source)
 }
 
 /// Makes an error of the -1 that a system call returns.

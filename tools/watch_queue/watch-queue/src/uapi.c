@@ -23,6 +23,8 @@
 	.info = sizeof(message) | TAG << WATCH_INFO_ID__SHIFT,		\
 }
 
+#define INFO(op, error)	((op) << WATCH_INFO_OP__SHIFT | (error) << WATCH_INFO_ERROR__SHIFT)
+
 static void put(const void *what, size_t size)
 {
 	fwrite(what, size, 1, stdout);
@@ -32,7 +34,9 @@ static void put_constants(void)
 {
 	printf("%lu\n", (unsigned long)IOC_WATCH_QUEUE_ADD_WATCH);
 	printf("%lu\n", (unsigned long)IOC_WATCH_QUEUE_REMOVE_WATCH);
+	printf("%lu\n", (unsigned long)IOC_WATCH_QUEUE_GET_SOURCE);
 	printf("%zu\n", sizeof(struct watch_queue_watch));
+	printf("%zu\n", sizeof(struct watch_queue_source));
 	printf("%d\n", WATCH_MOUNT_SUBTREE);
 }
 
@@ -69,44 +73,42 @@ static void put_mounts(void)
 	}
 }
 
-#define SUPERBLOCK(message, what) {					\
+#define SUPERBLOCK(message, what)					\
 	.watch = HEADER(message, WATCH_TYPE_SUPERBLOCK_NOTIFY, what),	\
 	.sb_id = 0x8000000000000001,					\
 	.dev_major = 7,							\
-	.dev_minor = 1000,						\
-}
+	.dev_minor = 1000
 
 static void put_superblocks(void)
 {
 	struct superblock_notification readonly =
-		SUPERBLOCK(readonly, NOTIFY_SUPERBLOCK_READONLY);
+		{ SUPERBLOCK(readonly, NOTIFY_SUPERBLOCK_READONLY) };
 	struct superblock_notification readwrite =
-		SUPERBLOCK(readwrite, NOTIFY_SUPERBLOCK_READWRITE);
+		{ SUPERBLOCK(readwrite, NOTIFY_SUPERBLOCK_READWRITE) };
 	unsigned int kind;
 
-	for (kind = SUPERBLOCK_BUFFERED_READ; kind <= SUPERBLOCK_METADATA; kind++) {
+	for (kind = WATCH_SUPERBLOCK_BUFFERED_READ;
+	     kind <= WATCH_SUPERBLOCK_METADATA; kind++) {
 		struct superblock_error_notification error = {
-			.sb = SUPERBLOCK(error, NOTIFY_SUPERBLOCK_ERROR),
-			.error = 117,
-			.kind = kind,
+			SUPERBLOCK(error, NOTIFY_SUPERBLOCK_ERROR),
 			.ino = 0x8000000000000002,
 			.pos = 0x8000000000000003,
 			.len = 0x8000000000000004,
 		};
 
+		error.watch.info |= INFO(kind, 117);
 		put(&error, sizeof(error));
 	}
 	put(&readonly, sizeof(readonly));
 	put(&readwrite, sizeof(readwrite));
 	for (kind = QUOTA_NL_IHARDWARN; kind <= QUOTA_NL_BSOFTBELOW; kind++) {
 		struct superblock_quota_notification quota = {
-			.sb = SUPERBLOCK(quota, NOTIFY_SUPERBLOCK_QUOTA),
-			.error = 122,
-			.kind = kind,
+			SUPERBLOCK(quota, NOTIFY_SUPERBLOCK_QUOTA),
 			.type = 2,	/* PRJQUOTA, which is not for userspace */
 			.id = 4711,
 		};
 
+		quota.watch.info |= INFO(kind, 122);
 		put(&quota, sizeof(quota));
 	}
 }
@@ -121,10 +123,9 @@ static void put_block(unsigned int what, unsigned int op)
 		.dev_major = 8,
 		.dev_minor = 16,
 		.partition = 3,
-		.op = op,
-		.error = 5,
 	};
 
+	message.watch.info |= INFO(op, 5);
 	put(&message, sizeof(message));
 }
 
@@ -166,8 +167,8 @@ static void put_messages(void)
 	put_mounts();
 	put_superblocks();
 	for (i = NOTIFY_BLOCK_IO; i <= NOTIFY_BLOCK_OTHER; i++)
-		put_block(i, BLOCK_READ);
-	for (i = BLOCK_READ; i <= BLOCK_OTHER; i++)
+		put_block(i, WATCH_BLOCK_READ);
+	for (i = WATCH_BLOCK_READ; i <= WATCH_BLOCK_OTHER; i++)
 		put_block(NOTIFY_BLOCK_IO, i);
 	put_devices();
 }

@@ -5,7 +5,11 @@
 
 use std::{fs, num::NonZeroU32, os::unix::io::AsFd, path::Path, process::Command};
 
-use crate::{sys, sys::RawWatch, *};
+use crate::{
+    sys,
+    sys::{RawSource, RawWatch},
+    *,
+};
 
 /// What the program says; nothing in a package of the library, which is without the header.
 fn said(arguments: &[&str]) -> Option<Vec<u8>> {
@@ -41,7 +45,9 @@ fn ioctls_are_those_of_the_kernel() {
     let here = [
         u64::from(sys::ADD_WATCH),
         u64::from(sys::REMOVE_WATCH),
+        u64::from(sys::GET_SOURCE),
         std::mem::size_of::<RawWatch>() as u64,
+        std::mem::size_of::<RawSource>() as u64,
         u64::from(sys::MOUNT_SUBTREE),
     ];
     assert_eq!(numbers, here);

@@ -55,10 +55,10 @@ fn is_known(posted: &Posted) -> bool {
         (0, 0..=1) => 0,
         (1, 0..=7) => 8,
         (2, 0..=5) => 32,
-        (3, 0) => 48,
+        (3, 0) => 40,
         (3, 1..=2) => 16,
-        (3, 3) => 32,
-        (4, 0..=9) => 40,
+        (3, 3) => 24,
+        (4, 0..=9) => 32,
         (5, 0..=3) => 104,
         (5, 4..=5) => 48,
         _ => return false,
@@ -187,7 +187,7 @@ proptest! {
             Event::Block(event) => {
                 prop_assert_eq!(posted.kind, 4);
                 prop_assert!(is_known(&posted));
-                prop_assert_eq!(event.error.raw() as i32, number(36..40).unwrap());
+                prop_assert_eq!(event.error.raw(), u32::from(posted.bits >> 4));
             }
             Event::Device(event) => {
                 prop_assert_eq!(posted.kind, 5);

@@ -129,46 +129,45 @@ fn events_of_mounts() {
 
 #[test]
 fn events_of_file_systems() {
-    let message = |subtype, rest: &[u32]| {
+    let message = |subtype, info, rest: &[u32]| {
         let sb = [&wide(9)[..], &[7, 1], rest].concat();
-        message(3, subtype, 1, 0, &sb)
+        message(3, subtype, 1, info, &sb)
     };
     let json = |rest| format!(r#""type":"superblock","superblock":9,"device":"7:1",{rest}"#);
     expect(
         "fs=/x",
-        &message(1, &[]),
+        &message(1, 0, &[]),
         "superblock  readonly      7:1",
         &json(r#""event":"readonly""#),
     );
     expect(
         "fs=/x",
-        &message(2, &[]),
+        &message(2, 0, &[]),
         "superblock  readwrite     7:1",
         &json(r#""event":"readwrite""#),
     );
-    let error = [&[5, 3][..], &wide(12), &wide(8192), &wide(4096)].concat();
+    let error = [wide(12), wide(8192), wide(4096)].concat();
     expect(
         "fs=/x",
-        &message(0, &error),
+        &message(0, 5 << 4 | 3, &error),
         "superblock  error         7:1 direct write: Input/output error, inode 12, 4096 bytes at 8192",
         &json(r#""event":"error","error":5,"kind":"direct_write","inode":12,"range":{"pos":8192,"len":4096}"#),
     );
-    let error = [&[117, 5][..], &[0; 6]].concat();
     expect(
         "fs=/x",
-        &message(0, &error),
+        &message(0, 117 << 4 | 5, &[0; 6]),
         "superblock  error         7:1 metadata: Structure needs cleaning",
         &json(r#""event":"error","error":117,"kind":"metadata","inode":null,"range":null"#),
     );
     expect(
         "fs=/x",
-        &message(3, &[122, 4, 0, 1000]),
+        &message(3, 122 << 4 | 4, &[0, 1000]),
         "superblock  quota         7:1 user 1000: hard limit of blocks reached: Disk quota exceeded",
         &json(r#""event":"quota","error":122,"warning":"block_hard_limit","owner":"user","id":1000"#),
     );
     expect(
         "fs=/x",
-        &message(3, &[0, 10, 1, 5]),
+        &message(3, 10, &[1, 5]),
         "superblock  quota         7:1 group 5: below the soft limit of blocks",
         &json(
             r#""event":"quota","error":null,"warning":"below_block_soft_limit","owner":"group","id":5"#,
@@ -178,13 +177,13 @@ fn events_of_file_systems() {
 
 #[test]
 fn events_of_block_devices() {
-    let message = |subtype, partition, op| {
-        let rest = [4096, 8, 16, partition, op, 61];
+    let message = |subtype, partition, op: u32| {
+        let rest = [4096, 8, 16, partition];
         message(
             4,
             subtype,
             1,
-            0,
+            61 << 4 | op,
             &[&wide(3)[..], &wide(2048), &rest].concat(),
         )
     };
@@ -337,8 +336,14 @@ fn disks_have_names() {
         devname: Some("sdb2".to_owned()),
         ..Known::default()
     };
-    let rest = [4096, 8, 16, 2, 0, 61];
-    let block = message(4, 6, 1, 0, &[&wide(3)[..], &wide(2048), &rest].concat());
+    let rest = [4096, 8, 16, 2];
+    let block = message(
+        4,
+        6,
+        1,
+        61 << 4,
+        &[&wide(3)[..], &wide(2048), &rest].concat(),
+    );
     assert_eq!(
         printed_by(output(TEXT), Some("d"), &block, known()),
         "d     block  medium        sdb2 read, 4096 bytes at sector 2048: No data available\n"
