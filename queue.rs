@@ -56,6 +56,11 @@ pub(crate) struct Queue {
     /// The wait queue of those that poll for room, which there is unless the queue is full.
     #[pin]
     room: WaitLock<()>,
+    /// The wait queue of [`Queue::sync`].
+    #[pin]
+    synced: WaitLock<()>,
+    /// The number of tasks that may be on that.  They count with the lock of `posts`.
+    syncing: Atomic<u32>,
     /// The watches of the queue.  Their lock is taken before that of a watch list.
     #[pin]
     watches: SpinLockIrq<Watches>,
@@ -201,6 +206,8 @@ impl Queue {
                 filtered: Atomic::new(0),
                 reads <- new_mutex!(Reads::Unsized, "watch_queue::reads"),
                 room <- new_wait_lock!((), c"watch_queue::room"),
+                synced <- new_wait_lock!((), c"watch_queue::synced"),
+                syncing: Atomic::new(0),
                 watches <- new_spinlock_irq!(Watches::new(), "watch_queue::watches"),
                 rules <- new_spinlock!(None, "watch_queue::rules"),
                 readable: Fasync::new(),
@@ -403,9 +410,44 @@ impl Queue {
             });
         }
         result?;
+        // What was read was consumed with the lock of `posts`.  So either this sees who waits, or
+        // the waiter sees what was consumed.
+        if self.syncing.load(Relaxed) != 0 {
+            self.synced.wake_all();
+        }
         trace::read(&self.name, done.bytes(), done.notes.notes(), done.lost);
         self.writable.kill(fasync::WRITABLE);
         Ok(done.bytes())
+    }
+
+    /// Waits until all messages that are there, and records of losses, have been read.
+    ///
+    /// # Errors
+    ///
+    /// - `EPIPE` if nobody has the queue open for reading
+    /// - `ERESTARTSYS` if a fatal signal came while it waited
+    pub(crate) fn sync(&self) -> Result {
+        let mark = self.with_posts(|posts| {
+            self.syncing.add(1, Relaxed);
+            posts.poster.mark()
+        });
+        let mut readers = 0;
+        let result = self.synced.wait_killable(|| {
+            let (is_past, ends) =
+                self.with_posts(|posts| (posts.poster.is_past(&mark), posts.ends));
+            readers = ends.readers;
+            is_past || readers == 0
+        });
+        let is_past = self.with_posts(|posts| {
+            self.syncing.fetch_sub(1, Relaxed);
+            posts.poster.is_past(&mark)
+        });
+        result?;
+        if is_past || readers != 0 {
+            Ok(())
+        } else {
+            Err(EPIPE)
+        }
     }
 
     /// Makes room for `capacity` messages, rounded up to whole pages.
@@ -582,6 +624,7 @@ impl Queue {
         if is_one_sided {
             self.posts.wake_all();
             self.room.wake_all();
+            self.synced.wake_all();
             self.readable.kill(fasync::READABLE);
             self.writable.kill(fasync::WRITABLE);
         }

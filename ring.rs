@@ -33,7 +33,7 @@
 //! becomes a [`Loss`] that says where it lies.  There is at least one message behind each sealed
 //! loss, so a ring for N messages has at most N of them, and the memory for them is set aside, too.
 
-use core::fmt;
+use core::{cmp::Ordering, fmt};
 
 use crate::note::{self, Note};
 use crate::overflow::Overflow;
@@ -210,6 +210,14 @@ pub(crate) struct Totals {
     pub(crate) delivered: u64,
     /// Messages that were lost.
     pub(crate) lost: u64,
+}
+
+/// A place in the stream, behind all that had been posted when [`Poster::mark`] was called.
+pub(crate) struct Mark {
+    /// The number of messages in front of it.
+    delivered: u64,
+    /// The last thing in front of it is a loss.
+    is_behind_loss: bool,
 }
 
 /// The half of a ring that is read from.
@@ -552,6 +560,25 @@ impl Poster {
         Totals {
             delivered: self.consumed.wrapping_add(u64::from(self.queued())),
             lost: self.lost_before.wrapping_add(u64::from(self.lost)),
+        }
+    }
+
+    /// Returns the place behind all that has been posted so far.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            delivered: self.totals().delivered,
+            is_behind_loss: self.lost != 0,
+        }
+    }
+
+    /// Returns whether all that is in front of a mark has been read.
+    ///
+    /// If the mark is behind a loss and more has been lost since, that may have to be read, too.
+    pub(crate) fn is_past(&self, mark: &Mark) -> bool {
+        match self.consumed.cmp(&mark.delivered) {
+            Ordering::Less => false,
+            Ordering::Equal => !mark.is_behind_loss || !self.is_readable(),
+            Ordering::Greater => true,
         }
     }
 

@@ -22,6 +22,7 @@ use crate::{
 const MAGIC: u32 = b'W' as u32;
 const SET_SIZE: u32 = _IO(MAGIC, 0x60);
 const SET_FILTER: u32 = _IO(MAGIC, 0x61);
+const SYNC: u32 = _IO(MAGIC, 0x62);
 const ADD_WATCH: u32 = any_size(_IOWR::<bindings::watch_queue_watch>(MAGIC, 0x63));
 const REMOVE_WATCH: u32 = any_size(_IOW::<bindings::watch_queue_watch>(MAGIC, 0x64));
 const GET_SOURCE: u32 = any_size(_IOWR::<bindings::watch_queue_source>(MAGIC, 0x65));
@@ -51,6 +52,7 @@ pub(super) fn ioctl(queue: Borrowed<'_>, cmd: u32, arg: usize) -> Result {
             Ok(())
         }
         SET_FILTER => queue.set_filter(read_rules(from)?),
+        SYNC => queue.sync(),
         _ => match any_size(cmd) {
             ADD_WATCH => {
                 let request = read_request(from, _IOC_SIZE(cmd))?;

@@ -96,23 +96,37 @@ impl<T> WaitLock<T> {
     ///
     /// `ERESTARTSYS` if a signal came first.
     pub(crate) fn wait_interruptible(&self, mut ready: impl FnMut(&T) -> bool) -> Result {
+        self.wait(
+            bindings::TASK_INTERRUPTIBLE,
+            bindings::WQ_FLAG_EXCLUSIVE,
+            || self.with(|data| ready(data)),
+        )
+    }
+
+    /// Waits until `ready`, which is called without the lock, returns true.
+    ///
+    /// Each [`WaitLock::wake_all`] wakes such waiters.
+    ///
+    /// # Errors
+    ///
+    /// `ERESTARTSYS` if a fatal signal came first.
+    pub(crate) fn wait_killable(&self, ready: impl FnMut() -> bool) -> Result {
+        self.wait(bindings::TASK_KILLABLE, 0, ready)
+    }
+
+    fn wait(&self, state: u32, flags: u32, mut ready: impl FnMut() -> bool) -> Result {
         let entry = Opaque::<bindings::wait_queue_entry>::uninit();
-        let flags = bindings::WQ_FLAG_EXCLUSIVE as c_int;
         // SAFETY: `entry` is valid for writes.
-        unsafe { bindings::init_wait_entry(entry.get(), flags) };
+        unsafe { bindings::init_wait_entry(entry.get(), flags as c_int) };
 
         loop {
             // SAFETY: Both are initialised.  `entry` is off the queue before it goes out of scope:
             // this takes it off if it fails, and all other ways out go through `finish_wait()`.
             let interrupted = unsafe {
-                bindings::prepare_to_wait_event(
-                    self.wait.get(),
-                    entry.get(),
-                    bindings::TASK_INTERRUPTIBLE as c_int,
-                )
+                bindings::prepare_to_wait_event(self.wait.get(), entry.get(), state as c_int)
             };
             // The waiter is on the queue by now.  So whatever makes this true finds the waiter.
-            if self.with(|data| ready(data)) {
+            if ready() {
                 break;
             }
             // This comes after `ready`, because a failed `prepare_to_wait_event()` may have
@@ -131,12 +145,7 @@ impl<T> WaitLock<T> {
     pub(crate) fn wake_all(&self) {
         // SAFETY: The wait queue is initialised.
         unsafe {
-            bindings::__wake_up(
-                self.wait.get(),
-                bindings::TASK_INTERRUPTIBLE,
-                0,
-                ptr::null_mut(),
-            );
+            bindings::__wake_up(self.wait.get(), bindings::TASK_NORMAL, 0, ptr::null_mut());
         }
     }
 }

@@ -24,6 +24,11 @@
 #define IOC_WATCH_QUEUE_SET_FILTER	_IO('W', 0x61)
 
 /*
+ * Wait until what is in the queue has been read.  There is no argument.
+ */
+#define PIPE_IOC_SYNC			_IO('W', 0x62)
+
+/*
  * Attach the queue to something, or detach it.
  */
 #define IOC_WATCH_QUEUE_ADD_WATCH	_IOWR('W', 0x63, struct watch_queue_watch)

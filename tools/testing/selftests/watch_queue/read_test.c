@@ -245,4 +245,120 @@ TEST_F(queue, fionread_counts_bytes)
 	EXPECT_FAILS(EFAULT, ioctl(self->q.rd, FIONREAD, 8));
 }
 
+/* Long enough for a child to be where it waits, in microseconds */
+#define A_WHILE		100000
+
+/* In a child: wait until what is there has been read. */
+static pid_t start_sync(int fd)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(ioctl(fd, PIPE_IOC_SYNC) == -1 ? errno : 0);
+	usleep(A_WHILE);
+	return pid;
+}
+
+static int still_waits(pid_t pid)
+{
+	usleep(A_WHILE);
+	return waitpid(pid, NULL, WNOHANG) == 0;
+}
+
+/* The queue of this fixture does not block, nor does that of keyctl. */
+TEST_F(queue, beyond_mainline_sync_waits_for_what_was_there)
+{
+	int status;
+	pid_t pid;
+
+	EXPECT_EQ(0, ioctl(self->q.rd, PIPE_IOC_SYNC));
+	EXPECT_EQ(0, ioctl(self->q.wr, PIPE_IOC_SYNC));
+	ASSERT_EQ(0, touch_times(&self->q, 3));
+	pid = start_sync(self->q.rd);
+	ASSERT_NE(-1, pid);
+	ASSERT_EQ(0, touch(&self->q));
+	EXPECT_TRUE(still_waits(pid));
+	ASSERT_EQ(2 * KEY_NOTE, read(self->q.rd, self->buffer, 2 * KEY_NOTE));
+	EXPECT_TRUE(still_waits(pid));
+	ASSERT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, KEY_NOTE));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, sizeof(self->buffer)));
+}
+
+TEST_F(queue, beyond_mainline_sync_waits_for_a_loss)
+{
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, touch_times(&self->q, 40));
+	pid = start_sync(self->q.rd);
+	ASSERT_NE(-1, pid);
+	ASSERT_EQ(32 * KEY_NOTE, read(self->q.rd, self->buffer, 32 * KEY_NOTE));
+	EXPECT_TRUE(still_waits(pid));
+	ASSERT_EQ(HEADER, read(self->q.rd, self->buffer, sizeof(self->buffer)));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+TEST_F(queue, beyond_mainline_sync_can_be_killed)
+{
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, touch(&self->q));
+	pid = start_sync(self->q.rd);
+	ASSERT_NE(-1, pid);
+	EXPECT_TRUE(still_waits(pid));
+	ASSERT_EQ(0, kill(pid, SIGTERM));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, sizeof(self->buffer)));
+}
+
+TEST_F(queue, beyond_mainline_sync_ends_when_nobody_can_read)
+{
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, touch(&self->q));
+	pid = fork();
+	if (pid == 0) {
+		close(self->q.rd);
+		_exit(ioctl(self->q.wr, PIPE_IOC_SYNC) == -1 ? errno : 0);
+	}
+	ASSERT_NE(-1, pid);
+	EXPECT_TRUE(still_waits(pid));
+	close(self->q.rd);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(EPIPE, WEXITSTATUS(status));
+	EXPECT_FAILS(EPIPE, ioctl(self->q.wr, PIPE_IOC_SYNC));
+}
+
+/* Where it has to poll, it waits for what comes later, too. */
+TEST_F(queue, beyond_mainline_keyctl_need_not_poll)
+{
+	char command[64];
+	int status;
+	pid_t pid;
+
+	if (system("command -v keyctl >/dev/null"))
+		SKIP(return, "no keyctl");
+	snprintf(command, sizeof(command), "exec keyctl watch_sync %d", self->q.rd);
+	ASSERT_EQ(0, touch(&self->q));
+	pid = fork();
+	if (pid == 0) {
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+	ASSERT_NE(-1, pid);
+	/* It has to be started. */
+	sleep(2);
+	ASSERT_EQ(0, touch(&self->q));
+	EXPECT_TRUE(still_waits(pid));
+	ASSERT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, KEY_NOTE));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
 TEST_HARNESS_MAIN

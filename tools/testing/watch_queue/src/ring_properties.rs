@@ -41,6 +41,52 @@ fn a_ring_holds_as_many_of_the_longest_messages_as_it_was_made_for() {
 }
 
 #[test]
+fn a_mark_is_passed_when_what_was_in_front_of_it_has_been_read() {
+    let (mut poster, mut reader) = split(2).unwrap();
+    let overflow = Overflow::new();
+    let post = |poster: &mut Poster| {
+        let _ = poster.post(Note::new(&message(8, 1)).unwrap(), &overflow);
+        poster.settle(&overflow);
+        poster.mark()
+    };
+    let mut read = |poster: &mut Poster| match reader.next(8) {
+        Next::Notes(batch) => {
+            batch.consume(poster);
+        }
+        Next::Loss(lost) => reader.report_loss(poster, lost),
+        Next::Nothing => reader.report_loss(poster, poster.pending_loss()),
+        Next::TooLarge => unreachable!(),
+    };
+
+    let nothing = poster.mark();
+    assert!(poster.is_past(&nothing));
+    let first = post(&mut poster);
+    let second = post(&mut poster);
+    assert!(poster.is_past(&nothing) && !poster.is_past(&first));
+    let loss = post(&mut poster);
+    read(&mut poster);
+    assert!(poster.is_past(&first) && !poster.is_past(&second));
+    read(&mut poster);
+    assert!(poster.is_past(&second) && !poster.is_past(&loss));
+    // This seals the loss.
+    let behind = post(&mut poster);
+    assert!(!poster.is_past(&loss));
+    read(&mut poster);
+    assert!(!poster.is_past(&behind));
+    read(&mut poster);
+    assert!(poster.is_past(&loss) && poster.is_past(&behind));
+    // This one is not sealed.
+    post(&mut poster);
+    post(&mut poster);
+    let pending = post(&mut poster);
+    read(&mut poster);
+    read(&mut poster);
+    assert!(!poster.is_past(&pending));
+    read(&mut poster);
+    assert!(poster.is_past(&pending));
+}
+
+#[test]
 fn without_a_ring_everything_is_lost_and_the_next_ring_inherits_that() {
     let mut before = Poster::unsized_yet();
     let bytes = message(16, 1);
