@@ -76,6 +76,14 @@ extern struct watch_source watch_mount_ns_source;
 				 BIT(NOTIFY_MOUNT_EXPIRED) |		\
 				 BIT(NOTIFY_MOUNT_DETACHED))
 
+/* As statmount() has them */
+struct watch_mount_state {
+	u64 attr;
+	u32 propagation;
+	u32 peer_group;
+	u32 master;
+};
+
 void __watch_mount(struct mount *mnt, enum mount_notification_subtype subtype);
 void __watch_mount_left(struct mount *mnt, unsigned int subtypes);
 void __watch_mount_came(struct mount *mnt, unsigned int subtypes);
@@ -84,7 +92,7 @@ void __watch_mount_came(struct mount *mnt, unsigned int subtypes);
 void watch_mount_ns_get(struct mnt_namespace *ns);
 void watch_mount_ns_put(struct mnt_namespace *ns);
 u64 watch_mount_ns_id(const struct mnt_namespace *ns);
-void watch_mount_attributes(struct mount *mnt, u32 *attr, u32 *propagation);
+void watch_mount_get_state(struct mount *mnt, struct watch_mount_state *state);
 
 /*
  * Something happened to a mount, or is about to if it leaves its place.  The

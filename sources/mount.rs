@@ -25,7 +25,7 @@ use kernel::{
 };
 
 use super::{
-    source::{assert_layout, Object, Private, Slot, Source},
+    source::{assert_layout, major_minor, Object, Private, Slot, Source},
     up_to, Request, Support,
 };
 
@@ -50,8 +50,12 @@ struct Event {
     mnt_id: u64,
     parent_id: u64,
     mnt_ns_id: u64,
-    attr: u32,
-    propagation: u32,
+    attr: u64,
+    propagation: u64,
+    peer_group: u64,
+    master: u64,
+    sb_dev_major: u32,
+    sb_dev_minor: u32,
 }
 
 impl Notification for Event {
@@ -63,7 +67,7 @@ impl Notification for Event {
 assert_layout!(
     Event,
     bindings::mount_notification,
-    watch mnt_id parent_id mnt_ns_id attr propagation
+    watch mnt_id parent_id mnt_ns_id attr propagation peer_group master sb_dev_major sb_dev_minor
 );
 
 fn namespaces() -> Source {
@@ -304,13 +308,24 @@ impl<'a> Mount<'a> {
         has_name.then_some(namespace)
     }
 
-    /// Returns its attributes and its propagation, which `statmount()` has as `mnt_attr` and
-    /// `mnt_propagation`.
-    fn attributes(self) -> (u32, u32) {
-        let (mut attributes, mut propagation) = (0, 0);
-        // SAFETY: By the invariants the mount is valid.
-        unsafe { bindings::watch_mount_attributes(self.0, &mut attributes, &mut propagation) };
-        (attributes, propagation)
+    /// Returns what `statmount()` has of it.
+    ///
+    /// # Safety
+    ///
+    /// `namespace_sem` is held.
+    unsafe fn state(self) -> bindings::watch_mount_state {
+        let mut state = pin_init::zeroed();
+        // SAFETY: By the invariants the mount is valid, and so is its master, as the caller has the
+        // lock.
+        unsafe { bindings::watch_mount_get_state(self.0, &mut state) };
+        state
+    }
+
+    /// Returns the major and the minor number of its superblock.
+    fn superblock(self) -> (u32, u32) {
+        // SAFETY: By the invariants the mount is valid.  It has a superblock, whose number does not
+        // change.
+        major_minor(unsafe { (*(*self.0).mnt.mnt_sb).s_dev })
     }
 }
 
@@ -362,13 +377,13 @@ impl Placed<'_> {
         }
     }
 
-    fn attributes(self) -> (u32, u32) {
-        let (attr, propagation) = self.mount.attributes();
+    fn state(self) -> bindings::watch_mount_state {
         if self.has_left() {
             // SAFETY: The mount is valid, and this was set when it left.
-            (attr, unsafe { (*self.mount.0).mnt_left_propagation })
+            unsafe { (*self.mount.0).mnt_left_state }
         } else {
-            (attr, propagation)
+            // SAFETY: By the invariants the lock is held.
+            unsafe { self.mount.state() }
         }
     }
 
@@ -390,14 +405,19 @@ impl Placed<'_> {
             if subtypes & (1 << subtype) == 0 {
                 continue;
             }
-            let (attr, propagation) = self.attributes();
+            let state = self.state();
+            let (sb_dev_major, sb_dev_minor) = self.mount.superblock();
             let mut event = Event {
                 watch: Header::new(subtype as u8),
                 mnt_id: self.mount.id(),
                 parent_id: self.parent().unwrap_or(self).mount.id(),
                 mnt_ns_id,
-                attr,
-                propagation,
+                attr: state.attr,
+                propagation: state.propagation.into(),
+                peer_group: state.peer_group.into(),
+                master: state.master.into(),
+                sb_dev_major,
+                sb_dev_minor,
             };
             if let Some(watches) = slot.watches() {
                 watches.post(&mut event, Cause::CurrentTask);

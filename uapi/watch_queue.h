@@ -199,14 +199,18 @@ enum mount_notification_subtype {
 	NOTIFY_MOUNT_EXPIRED	= 5,	/* Unused for too long; a DETACHED follows */
 };
 
-/* Message of WATCH_TYPE_MOUNT_NOTIFY.  The ids are those of statmount(). */
+/* Message of WATCH_TYPE_MOUNT_NOTIFY.  All members are as statmount() has them. */
 struct mount_notification {
 	struct watch_notification watch;
 	__u64	mnt_id;			/* Never reused */
 	__u64	parent_id;		/* Its own if it has no parent */
 	__u64	mnt_ns_id;		/* Never reused */
-	__u32	attr;			/* MOUNT_ATTR_*, in linux/mount.h */
-	__u32	propagation;		/* MS_SHARED, MS_SLAVE or both, MS_PRIVATE, MS_UNBINDABLE */
+	__u64	attr;			/* MOUNT_ATTR_*, in linux/mount.h */
+	__u64	propagation;		/* MS_SHARED, MS_SLAVE or both, MS_PRIVATE, MS_UNBINDABLE */
+	__u64	peer_group;		/* If it is shared: with which others */
+	__u64	master;			/* If it is a slave: of which peer group */
+	__u32	sb_dev_major;		/* Of the file system */
+	__u32	sb_dev_minor;
 };
 
 /*

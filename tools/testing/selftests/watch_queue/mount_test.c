@@ -37,6 +37,18 @@ static uint64_t namespace_id(int fd)
 	return ioctl(fd, NS_GET_MNTNS_ID, &id) == -1 ? 0 : id;
 }
 
+/* What statmount() says of a mount */
+static int stat_mount(uint64_t id, struct statmount *st)
+{
+	struct mnt_id_req req = {
+		.size = MNT_ID_REQ_SIZE_VER0,
+		.mnt_id = id,
+		.param = STATMOUNT_SB_BASIC | STATMOUNT_MNT_BASIC,
+	};
+
+	return syscall(__NR_statmount, &req, st, sizeof(*st), 0);
+}
+
 /* A mount namespace of its own, with one mount in which all else happens */
 FIXTURE(mount)
 {
@@ -165,6 +177,117 @@ TEST_F(mount, propagation)
 	ASSERT_EQ(0, run("mount --make-unbindable " DIR));
 	EXPECT_MESSAGE(&self->s, MOUNT, NOTIFY_MOUNT_SETATTR, mount);
 	EXPECT_EQ(MS_UNBINDABLE, message.mount.propagation);
+	EXPECT_NOTHING(&self->s);
+}
+
+/* The message says of the mount what statmount() does. */
+#define EXPECT_AS_IT_IS()						\
+	do {								\
+		struct statmount st_ = { 0 };				\
+									\
+		ASSERT_EQ(0, stat_mount(message.mount.mnt_id, &st_));	\
+		EXPECT_EQ(st_.mnt_parent_id, message.mount.parent_id);	\
+		EXPECT_EQ(st_.mnt_attr, message.mount.attr);		\
+		EXPECT_EQ(st_.mnt_propagation, message.mount.propagation); \
+		EXPECT_EQ(st_.mnt_peer_group, message.mount.peer_group); \
+		EXPECT_EQ(st_.mnt_master, message.mount.master);	\
+		EXPECT_EQ(st_.sb_dev_major, message.mount.sb_dev_major); \
+		EXPECT_EQ(st_.sb_dev_minor, message.mount.sb_dev_minor); \
+	} while (0)
+
+TEST_F(mount, peer_group_and_master)
+{
+	union message message;
+	uint64_t group;
+
+	ASSERT_EQ(0, add_watch(self->s.rd, MOUNT, self->ns, 0));
+	ASSERT_EQ(0, run("mount -t tmpfs none " DIR "/a"));
+	EXPECT_MESSAGE(&self->s, MOUNT, NOTIFY_MOUNT_ATTACHED, mount);
+	EXPECT_EQ(0, message.mount.peer_group);
+	EXPECT_EQ(0, message.mount.master);
+	EXPECT_AS_IT_IS();
+	ASSERT_EQ(0, run("mount --make-shared " DIR "/a"));
+	EXPECT_MESSAGE(&self->s, MOUNT, NOTIFY_MOUNT_SETATTR, mount);
+	group = message.mount.peer_group;
+	EXPECT_NE(0, group);
+	EXPECT_AS_IT_IS();
+	ASSERT_EQ(0, run("mount --bind " DIR "/a " DIR "/b"));
+	EXPECT_MESSAGE(&self->s, MOUNT, NOTIFY_MOUNT_ATTACHED, mount);
+	EXPECT_EQ(group, message.mount.peer_group);
+	EXPECT_AS_IT_IS();
+	ASSERT_EQ(0, run("mount --make-slave " DIR "/b"));
+	EXPECT_MESSAGE(&self->s, MOUNT, NOTIFY_MOUNT_SETATTR, mount);
+	EXPECT_EQ(0, message.mount.peer_group);
+	EXPECT_EQ(group, message.mount.master);
+	EXPECT_AS_IT_IS();
+	ASSERT_EQ(0, run("umount " DIR "/b"));
+	EXPECT_MESSAGE(&self->s, MOUNT, NOTIFY_MOUNT_DETACHED, mount);
+	/* As it was */
+	EXPECT_EQ(MS_SLAVE, message.mount.propagation);
+	EXPECT_EQ(group, message.mount.master);
+	EXPECT_NOTHING(&self->s);
+}
+
+/* Directory b is where a slave of directory a is. */
+static int make_slave(void)
+{
+	return run("mount -t tmpfs none " DIR "/a && mount --make-shared " DIR "/a && "
+		   "mount --bind " DIR "/a " DIR "/b && mount --make-slave " DIR "/b");
+}
+
+TEST_F(mount, slave_of_a_mount_that_is_made_private)
+{
+	union message message;
+
+	ASSERT_EQ(0, make_slave());
+	ASSERT_EQ(0, add_watch(self->s.rd, MOUNT, self->ns, 0));
+	ASSERT_EQ(0, run("mount --make-private " DIR "/a"));
+	EXPECT_MOUNT(&self->s, NOTIFY_MOUNT_SETATTR, mount_id(DIR "/b"), self->top);
+	EXPECT_EQ(MS_PRIVATE, message.mount.propagation);
+	EXPECT_EQ(0, message.mount.master);
+	EXPECT_AS_IT_IS();
+	EXPECT_MOUNT(&self->s, NOTIFY_MOUNT_SETATTR, mount_id(DIR "/a"), self->top);
+	EXPECT_AS_IT_IS();
+	EXPECT_NOTHING(&self->s);
+}
+
+TEST_F(mount, slave_of_a_mount_that_is_unmounted)
+{
+	uint64_t id;
+	union message message;
+
+	ASSERT_EQ(0, make_slave());
+	id = mount_id(DIR "/a");
+	ASSERT_EQ(0, add_watch(self->s.rd, MOUNT, self->ns, 0));
+	ASSERT_EQ(0, run("umount " DIR "/a"));
+	EXPECT_MOUNT(&self->s, NOTIFY_MOUNT_DETACHED, id, self->top);
+	EXPECT_MOUNT(&self->s, NOTIFY_MOUNT_SETATTR, mount_id(DIR "/b"), self->top);
+	EXPECT_EQ(MS_PRIVATE, message.mount.propagation);
+	EXPECT_EQ(0, message.mount.master);
+	EXPECT_AS_IT_IS();
+	EXPECT_NOTHING(&self->s);
+}
+
+TEST_F(mount, tree_that_becomes_shared_where_it_is_moved)
+{
+	uint64_t a, below, b;
+	union message message;
+
+	ASSERT_EQ(0, run("mount -t tmpfs none " DIR "/b && mount --make-shared " DIR "/b"));
+	ASSERT_EQ(0, run("mkdir " DIR "/b/to && mount -t tmpfs none " DIR "/a && "
+			 "mkdir " DIR "/a/c && mount -t tmpfs none " DIR "/a/c"));
+	a = mount_id(DIR "/a");
+	b = mount_id(DIR "/b");
+	below = mount_id(DIR "/a/c");
+	ASSERT_EQ(0, add_watch(self->s.rd, MOUNT, self->ns, 0));
+	ASSERT_EQ(0, mount(DIR "/a", DIR "/b/to", NULL, MS_MOVE, NULL));
+	EXPECT_MOUNT(&self->s, NOTIFY_MOUNT_SETATTR, below, a);
+	EXPECT_EQ(MS_SHARED, message.mount.propagation);
+	EXPECT_AS_IT_IS();
+	EXPECT_MOUNT(&self->s, NOTIFY_MOUNT_MOVED_FROM, a, self->top);
+	EXPECT_MOUNT(&self->s, NOTIFY_MOUNT_MOVED_TO, a, b);
+	EXPECT_EQ(MS_SHARED, message.mount.propagation);
+	EXPECT_AS_IT_IS();
 	EXPECT_NOTHING(&self->s);
 }
 

@@ -96,10 +96,11 @@ test_mounts_in_words() {
 
 test_mounts_in_json() {
 	watch 1 --count 2 --json --filter mount:attached,detached --mount-ns && change_mounts &&
-		ended 0 && edit ids && edit sed 's/"namespace":[0-9]*/"namespace":N/' || return
+		ended 0 && edit ids && edit sed 's/"namespace":[0-9]*/"namespace":N/
+			s/"peer_group":[0-9][0-9]*/"peer_group":P/; s/"device":"0:[0-9]*"/"device":D/' || return
 	printed <<-EOT
-		{"watch":"mount-ns","type":"mount","mount":A,"event":"attached","parent":B,"namespace":N,"attributes":["nosuid","noexec"],"propagation":["private"],"path":"$work/top/a","fstype":"tmpfs","source":"none"}
-		{"watch":"mount-ns","type":"mount","mount":A,"event":"detached","parent":B,"namespace":N,"attributes":["rdonly","nosuid","nodev","noexec"],"propagation":["shared"],"path":"$work/top/b","fstype":"tmpfs","source":"none"}
+		{"watch":"mount-ns","type":"mount","mount":A,"event":"attached","parent":B,"namespace":N,"attributes":["nosuid","noexec"],"propagation":["private"],"peer_group":null,"master":null,"device":D,"path":"$work/top/a","fstype":"tmpfs","source":"none"}
+		{"watch":"mount-ns","type":"mount","mount":A,"event":"detached","parent":B,"namespace":N,"attributes":["rdonly","nosuid","nodev","noexec"],"propagation":["shared"],"peer_group":P,"master":null,"device":D,"path":"$work/top/b","fstype":"tmpfs","source":"none"}
 	EOT
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use crate::{
     event::Source,
     message::{u32_at, u64_at},
-    Message, MessageType,
+    DeviceNumber, Message, MessageType,
 };
 
 /// Something that happened to a mount: `WATCH_TYPE_MOUNT_NOTIFY`.
@@ -40,6 +40,12 @@ pub struct MountEvent {
     pub attributes: MountAttributes,
     /// With which mounts it shares what is mounted on it.
     pub propagation: Propagation,
+    /// The peer group that it shares with, if it is shared.
+    pub peer_group: Option<u64>,
+    /// The peer group that it is a slave of, if it is one.
+    pub master: Option<u64>,
+    /// The device number of its file system.
+    pub device: DeviceNumber,
 }
 
 /// What can happen to a mount: `enum mount_notification_subtype`.
@@ -83,7 +89,7 @@ bitflags! {
     /// assert_eq!(attributes.to_string(), "rdonly,nosuid");
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct MountAttributes: u32 {
+    pub struct MountAttributes: u64 {
         /// Nothing can be written.
         const RDONLY = 0x0000_0001;
         /// Set-user-ID and set-group-ID bits and file capabilities are ignored.
@@ -114,7 +120,7 @@ bitflags! {
     /// assert_eq!((Propagation::SHARED | Propagation::SLAVE).to_string(), "slave,shared");
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct Propagation: u32 {
+    pub struct Propagation: u64 {
         /// Cannot be bind mounted.
         const UNBINDABLE = 1 << 17;
         /// Shares with none.
@@ -127,7 +133,7 @@ bitflags! {
 }
 
 /// The names of the flags that are set, and a number for the others.
-fn names(flags: impl Flags<Bits = u32>) -> Vec<String> {
+fn names(flags: impl Flags<Bits = u64>) -> Vec<String> {
     let mut set = flags.iter_names();
     let mut names: Vec<_> = set
         .by_ref()
@@ -191,8 +197,14 @@ impl<'a> Source<'a> for MountEvent {
             change,
             parent: Some(u64_at(bytes, 16)?).filter(|&parent| parent != mount),
             namespace: u64_at(bytes, 24)?,
-            attributes: MountAttributes::from_bits_retain(u32_at(bytes, 32)?),
-            propagation: Propagation::from_bits_retain(u32_at(bytes, 36)?),
+            attributes: MountAttributes::from_bits_retain(u64_at(bytes, 32)?),
+            propagation: Propagation::from_bits_retain(u64_at(bytes, 40)?),
+            peer_group: Some(u64_at(bytes, 48)?).filter(|&group| group != 0),
+            master: Some(u64_at(bytes, 56)?).filter(|&group| group != 0),
+            device: DeviceNumber {
+                major: u32_at(bytes, 64)?,
+                minor: u32_at(bytes, 68)?,
+            },
         })
     }
 }

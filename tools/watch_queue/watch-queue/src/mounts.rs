@@ -96,6 +96,10 @@ pub struct Mount {
     pub attributes: MountAttributes,
     /// With which mounts it shares what is mounted on it.
     pub propagation: Propagation,
+    /// The peer group that it shares with, if it is shared.
+    pub peer_group: Option<u64>,
+    /// The peer group that it is a slave of, if it is one.
+    pub master: Option<u64>,
 }
 
 impl Mount {
@@ -157,8 +161,10 @@ impl Mount {
                 major: u32_at(raw, 16)?,
                 minor: u32_at(raw, 20)?,
             },
-            attributes: MountAttributes::from_bits_retain(u64_at(raw, 64)? as u32),
-            propagation: Propagation::from_bits_retain(u64_at(raw, 72)? as u32),
+            attributes: MountAttributes::from_bits_retain(u64_at(raw, 64)?),
+            propagation: Propagation::from_bits_retain(u64_at(raw, 72)?),
+            peer_group: Some(u64_at(raw, 80)?).filter(|&group| group != 0),
+            master: Some(u64_at(raw, 88)?).filter(|&group| group != 0),
         })
     }
 }

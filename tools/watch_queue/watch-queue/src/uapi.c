@@ -67,6 +67,10 @@ static void put_mounts(void)
 				MOUNT_ATTR_STRICTATIME | MOUNT_ATTR_NODIRATIME |
 				MOUNT_ATTR_IDMAP | MOUNT_ATTR_NOSYMFOLLOW,
 			.propagation = SHARED | PRIVATE,
+			.peer_group = 0x8000000000000004,
+			.master = 0x8000000000000005,
+			.sb_dev_major = 7,
+			.sb_dev_minor = 1000,
 		};
 
 		put(&message, sizeof(message));

@@ -89,6 +89,12 @@ fn messages_are_those_of_the_kernel() {
             namespace: HIGH | 3,
             attributes: MountAttributes::all(),
             propagation: Propagation::SHARED | Propagation::PRIVATE,
+            peer_group: Some(HIGH | 4),
+            master: Some(HIGH | 5),
+            device: DeviceNumber {
+                major: 7,
+                minor: 1000,
+            },
         };
         expect(name, Event::Mount(event));
     }

@@ -54,7 +54,7 @@ fn is_known(posted: &Posted) -> bool {
     let least = match (posted.kind, posted.subtype) {
         (0, 0..=1) => 0,
         (1, 0..=7) => 8,
-        (2, 0..=5) => 32,
+        (2, 0..=5) => 64,
         (3, 0) => 40,
         (3, 1..=2) => 16,
         (3, 3) => 24,

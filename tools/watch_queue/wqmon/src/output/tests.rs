@@ -101,11 +101,12 @@ fn expect(watch: &str, message: &[u8], text: &str, json: &str) {
 fn events_of_mounts() {
     let mount = |subtype, parent| {
         let ids = [wide(1 << 40), wide(parent), wide(3)].concat();
-        message(2, subtype, 1, 0, &[&ids[..], &[0x0a, 1 << 18]].concat())
+        let state = [wide(0x0a), wide(1 << 18), wide(0), wide(0), [7, 1]].concat();
+        message(2, subtype, 1, 0, &[ids, state].concat())
     };
     let json = |event, parent| {
         format!(
-            r#""type":"mount","mount":1099511627776,"event":"{event}","parent":{parent},"namespace":3,"attributes":["nosuid","noexec"],"propagation":["private"]"#
+            r#""type":"mount","mount":1099511627776,"event":"{event}","parent":{parent},"namespace":3,"attributes":["nosuid","noexec"],"propagation":["private"],"peer_group":null,"master":null,"device":"7:1""#
         )
     };
     for (subtype, name, text) in [
@@ -294,7 +295,8 @@ fn what_is_not_known() {
 
 fn mount_event(subtype: u32) -> Vec<u8> {
     let ids = [wide(5), wide(2), wide(3)].concat();
-    message(2, subtype, 1, 0, &[&ids[..], &[0x0a, 1 << 18]].concat())
+    let state = [wide(0x0a), wide(1 << 18), wide(0), wide(0), [7, 1]].concat();
+    message(2, subtype, 1, 0, &[ids, state].concat())
 }
 
 fn known_mount(path: &str) -> Known {
@@ -323,7 +325,7 @@ fn mounts_are_paths() {
     );
     assert!(
         json.ends_with(
-            r#","propagation":["private"],"path":"/srv","fstype":"ext4","source":"/dev/vda1"}
+            r#","propagation":["private"],"peer_group":null,"master":null,"device":"7:1","path":"/srv","fstype":"ext4","source":"/dev/vda1"}
 "#
         ),
         "{json}"
