@@ -35,6 +35,9 @@ const META_LOSS: u8 = 1;
 /// Offset of the byte of a message that holds its size, see [`length_from`].
 pub(crate) const LENGTH_OFFSET: usize = if cfg!(target_endian = "little") { 4 } else { 7 };
 
+/// The largest number of messages that the record of a loss has room for.
+pub(crate) const MAX_LOST: u16 = u16::MAX;
+
 /// Bits of the byte at [`LENGTH_OFFSET`] that hold the size.
 const LENGTH_BITS: u8 = INFO_LENGTH as u8;
 
@@ -186,14 +189,34 @@ pub(crate) fn length_from(byte: u8) -> usize {
 
 /// Makes the record of a loss of `lost` messages.
 ///
-/// The record has 16 bits for the number.  65535 stands for that many and for more.
-pub(crate) fn loss_record(lost: u32) -> [u8; MIN_LEN] {
+/// The record has 16 bits for the number.  A larger loss takes several, see [`first_record`].
+pub(crate) fn loss_record(lost: u16) -> [u8; MIN_LEN] {
     Header {
         kind: TYPE_META,
         subtype: META_LOSS,
-        info: lost.min(u32::from(u16::MAX)) << INFO_TYPE_INFO_SHIFT | MIN_LEN as u32,
+        info: u32::from(lost) << INFO_TYPE_INFO_SHIFT | MIN_LEN as u32,
     }
     .to_bytes()
+}
+
+/// Returns how many of `lost` messages the first of their records counts.
+#[inline]
+pub(crate) fn first_record(lost: u64) -> u16 {
+    lost.min(u64::from(MAX_LOST)) as u16
+}
+
+/// Returns how many records a loss of `lost` messages takes.
+///
+/// There is no division, as not every machine can divide 64 bits: 65,536 are one record and one
+/// message more.
+pub(crate) fn records(lost: u64) -> u64 {
+    let (mut records, mut rest) = (0, lost);
+    while rest > u64::from(MAX_LOST) {
+        let full = rest >> u16::BITS;
+        records += full;
+        rest -= full * u64::from(MAX_LOST);
+    }
+    records + u64::from(rest != 0)
 }
 
 /// A removal notification: the watch with the tag `info_id`, on the object `id`, was detached.
@@ -280,17 +303,29 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_counted_in_the_type_specific_bits_and_saturates() {
-        for (lost, says) in [
-            (1, 1),
-            (65_534, 65_534),
-            (65_535, 65_535),
-            (u32::MAX, 65_535),
-        ] {
+    fn a_loss_is_counted_in_the_type_specific_bits() {
+        for lost in [1, 65_534, 65_535] {
             let bytes = loss_record(lost);
             let info = u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
-            assert_eq!(info, says << 16 | 8);
+            assert_eq!(info, u32::from(lost) << 16 | 8);
             assert!(Note::new(&bytes).is_some());
+        }
+    }
+
+    #[test]
+    fn a_loss_takes_as_many_records_as_hold_it() {
+        for (lost, takes, first) in [
+            (0, 0, 0),
+            (1, 1, 1),
+            (65_535, 1, 65_535),
+            (65_536, 2, 65_535),
+            (131_070, 2, 65_535),
+            (131_071, 3, 65_535),
+            (u64::from(u32::MAX), 65_537, 65_535),
+            (u64::MAX, 0x0001_0001_0001_0001, 65_535),
+        ] {
+            assert_eq!(records(lost), takes);
+            assert_eq!(first_record(lost), first);
         }
     }
 

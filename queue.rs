@@ -156,19 +156,10 @@ pub(crate) trait Destination {
 /// The result of a read so far.
 #[derive(Default)]
 struct Read {
-    /// The messages.
-    notes: Span,
-    /// The size of the records of losses in bytes.
-    records: usize,
+    /// The messages, and the bytes of the records of losses.
+    span: Span,
     /// The number of messages that these records count.
     lost: u64,
-}
-
-impl Read {
-    #[inline]
-    fn bytes(&self) -> usize {
-        self.notes.bytes() + self.records
-    }
 }
 
 /// The size of a queue, what it holds, and what has become of all messages posted to it.
@@ -178,7 +169,7 @@ pub(crate) struct Counts {
     /// The number of messages that can be read.
     pub(crate) messages: u32,
     /// The number of bytes that can be read, records of losses included.
-    pub(crate) bytes: usize,
+    pub(crate) bytes: u64,
     /// The number of messages that were put into the queue.
     pub(crate) delivered: u64,
     /// The number of messages that the filter rejected.
@@ -304,12 +295,12 @@ impl Queue {
                     let copied = copy_batch(&batch, to);
                     if copied != span.bytes() {
                         let whole = batch.truncate(copied);
-                        done.notes = done.notes.and(whole.span());
+                        done.span = done.span.and(whole.span());
                         self.consume(whole);
                         break EFAULT;
                     }
                     let is_all = self.consume(batch);
-                    done.notes = done.notes.and(span);
+                    done.span = done.span.and(span);
                     if is_all || to.room() < note::MIN_LEN {
                         return Ok(());
                     }
@@ -331,7 +322,7 @@ impl Queue {
                         continue;
                     }
                     if lost == 0 {
-                        if done.bytes() == 0 && writers != 0 {
+                        if done.span.bytes() == 0 && writers != 0 {
                             break EAGAIN;
                         }
                         return Ok(());
@@ -342,18 +333,43 @@ impl Queue {
             if let Err(error) = copy_loss(to, lost) {
                 break error;
             }
-            self.with_posts(|posts| match reads.reader() {
-                Some(reader) => reader.report_loss(&mut posts.poster, lost),
-                None => posts.poster.report_pending_loss(lost),
-            });
-            done.records += note::MIN_LEN;
+            done.span = done.span.and(Span::RECORD);
             done.lost += u64::from(lost);
+            if let Err(error) = self.report_loss(reads, lost) {
+                break error;
+            }
         };
-        if done.bytes() == 0 {
+        if done.span.bytes() == 0 {
             Err(error)
         } else {
             Ok(())
         }
+    }
+
+    /// Strikes off `lost` messages of the loss that a reader has got a record of.
+    ///
+    /// Out of line, so that reads without a loss spill less.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if nothing is left but what a queue without a size loses from now on.  That is for
+    /// the next read.  Otherwise this one could go on with a record for each message.
+    #[cold]
+    #[inline(never)]
+    fn report_loss(&self, reads: &mut Reads, lost: u16) -> Result {
+        self.with_posts(|posts| match reads {
+            Reads::Sized { reader, .. } => {
+                reader.report_loss(&mut posts.poster, lost);
+                Ok(())
+            }
+            Reads::Unsized => {
+                posts.poster.report_pending_loss(lost);
+                if lost < note::MAX_LOST {
+                    return Err(EAGAIN);
+                }
+                Ok(())
+            }
+        })
     }
 
     /// Gives the memory of messages that have been read back to posters.
@@ -415,9 +431,9 @@ impl Queue {
         if self.syncing.load(Relaxed) != 0 {
             self.synced.wake_all();
         }
-        trace::read(&self.name, done.bytes(), done.notes.notes(), done.lost);
+        trace::read(&self.name, done.span.bytes(), done.span.notes(), done.lost);
         self.writable.kill(fasync::WRITABLE);
-        Ok(done.bytes())
+        Ok(done.span.bytes())
     }
 
     /// Waits until all messages that are there, and records of losses, have been read.
@@ -518,9 +534,9 @@ impl Queue {
         f(self.rules.lock().as_deref().unwrap_or_default())
     }
 
-    /// Returns the number of bytes that can be read.
-    pub(crate) fn pending_bytes(&self) -> usize {
-        self.posts.with(|posts| posts.poster.pending_bytes())
+    /// Returns the number of bytes that can be read, records of losses included.
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        self.with_posts(|posts| posts.poster.pending_bytes())
     }
 
     /// Returns what there is to count.
@@ -703,7 +719,7 @@ fn copy_batch(batch: &Batch<'_>, to: &mut impl Destination) -> usize {
 /// - `ENOBUFS` if it does not fit
 /// - `EFAULT` if it could not be copied
 #[inline(always)]
-fn copy_loss(to: &mut impl Destination, lost: u32) -> Result {
+fn copy_loss(to: &mut impl Destination, lost: u16) -> Result {
     let record = note::loss_record(lost);
     if to.room() < record.len() {
         return Err(ENOBUFS);

@@ -32,6 +32,8 @@
 //! [`Poster::settle`] adds what was counted as an [`Overflow`].  The next message seals it: it
 //! becomes a [`Loss`] that says where it lies.  There is at least one message behind each sealed
 //! loss, so a ring for N messages has at most N of them, and the memory for them is set aside, too.
+//!
+//! A reader gets a loss in records, each of which counts up to [`note::MAX_LOST`] messages.
 
 use core::{cmp::Ordering, fmt};
 
@@ -58,6 +60,9 @@ const _: () = assert!(MAX_CAPACITY as usize * NOTE_SIZE == 1 << 31);
 pub(crate) struct Span(u64);
 
 impl Span {
+    /// The bytes of the record of a loss, which is not a message of the ring.
+    pub(crate) const RECORD: Self = Self::of(0, note::MIN_LEN);
+
     /// Makes a span of `notes` messages with `bytes` bytes together.
     #[inline]
     const fn of(notes: u32, bytes: usize) -> Self {
@@ -130,7 +135,7 @@ pub(crate) struct Full;
 #[derive(Clone, Copy)]
 pub(crate) struct Loss {
     at: Position,
-    lost: u32,
+    lost: u64,
 }
 
 /// The memory that posters and readers share.
@@ -180,8 +185,8 @@ impl Ring {
 /// * `head` is the position behind the last message, as last stored in `ring.head`, and `offset` is
 ///   where in `ring.bytes` that is.
 /// * `loss_slot` is where in `ring.losses` the next loss goes.
-/// * `sealed` is [`SEALED_AT_START`] and the number of losses that have been sealed, and
-///   `reported` that and the number of those of them that have been reported.
+/// * `sealed` is [`SEALED_AT_START`] and the number of losses that have been sealed.
+/// * `records` is the number of records that the sealed losses still take.
 /// * `tail` is the position up to which messages have been consumed.  At most `capacity` of them
 ///   lie between that and the head.
 /// * `limit` is `capacity` messages behind `tail`, or not behind the head while `lost` is not 0.
@@ -197,8 +202,8 @@ pub(crate) struct Poster {
     offset: usize,
     loss_slot: usize,
     sealed: u32,
-    reported: u32,
-    lost: u32,
+    records: u64,
+    lost: u64,
     consumed: u64,
     lost_before: u64,
 }
@@ -241,8 +246,8 @@ pub(crate) struct Reader {
 pub(crate) enum Next<'r> {
     /// Nothing that is sealed.  There may be a loss pending: [`Poster::pending_loss`].
     Nothing,
-    /// This many messages were lost here.
-    Loss(u32),
+    /// This many messages were lost here, and perhaps more, which are for the next record.
+    Loss(u16),
     /// At least one message, and all of them fit.
     Notes(Batch<'r>),
     /// A message for which there is not enough room.
@@ -252,7 +257,7 @@ pub(crate) enum Next<'r> {
 /// The result of [`Reader::find`]: [`Next`], but small enough to be returned in registers.
 enum Found {
     Nothing,
-    Loss(u32),
+    Loss(u64),
     Notes(Span),
     TooLarge,
 }
@@ -352,7 +357,7 @@ impl Poster {
             offset: 0,
             loss_slot: 0,
             sealed: SEALED_AT_START,
-            reported: SEALED_AT_START,
+            records: 0,
             lost: 0,
             consumed: 0,
             lost_before: 0,
@@ -379,7 +384,7 @@ impl Poster {
     fn post_behind_loss(&mut self, note: Note<'_>, overflow: &Overflow) -> Result<(), Full> {
         self.settle(overflow);
         if self.is_full() {
-            self.lost = self.lost.saturating_add(1);
+            self.lost += 1;
             // INVARIANT: A message is lost, so the next to be delivered seals that.
             self.limit = self.head;
             if self.ring.is_some() {
@@ -400,7 +405,7 @@ impl Poster {
     pub(crate) fn settle(&mut self, overflow: &Overflow) {
         let more = overflow.end();
         if more != 0 {
-            self.lost = self.lost.saturating_add(more);
+            self.lost += u64::from(more);
         }
     }
 
@@ -427,8 +432,9 @@ impl Poster {
         unsafe { ring.losses.write(self.loss_slot, &[loss]) };
         self.loss_slot = ring.loss_slot_after(self.loss_slot);
         self.sealed = self.sealed.wrapping_add(1);
+        self.records += note::records(self.lost);
         // INVARIANT: What is no longer counted in `lost` is counted in `lost_before`.
-        self.lost_before = self.lost_before.wrapping_add(u64::from(self.lost));
+        self.lost_before = self.lost_before.wrapping_add(self.lost);
         self.lost = 0;
         // INVARIANT: The loss is the reader's from here on.
         ring.sealed.store(self.sealed, Release);
@@ -484,14 +490,14 @@ impl Poster {
 
     /// Returns the number of messages that were lost since the last one was delivered.
     #[inline]
-    pub(crate) fn lost(&self) -> u32 {
+    pub(crate) fn lost(&self) -> u64 {
         self.lost
     }
 
     /// Puts the number of messages lost since the last one was delivered to `lost`, which takes
     /// hours to get to one by one.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn pretend_lost(&mut self, lost: u32) {
+    pub(crate) fn pretend_lost(&mut self, lost: u64) {
         (self.lost, self.limit) = (lost, self.head);
     }
 
@@ -503,31 +509,32 @@ impl Poster {
 
     /// Takes over what was lost before there was a ring.
     pub(crate) fn inherit(&mut self, unsized_yet: &Self) {
-        self.lost = self.lost.saturating_add(unsized_yet.lost);
+        self.lost += unsized_yet.lost;
         if self.lost != 0 {
             self.limit = self.head;
         }
         self.lost_before = self.lost_before.wrapping_add(unsized_yet.lost_before);
     }
 
-    /// Returns the number of messages lost at the reader's position, if that is the head.
+    /// Returns the number of messages lost at the reader's position, if that is the head, as the
+    /// next record counts them.
     ///
     /// Only then the loss is not among what [`Reader::next`] finds.
     #[inline]
-    pub(crate) fn pending_loss(&self) -> u32 {
+    pub(crate) fn pending_loss(&self) -> u16 {
         if self.is_at_end() {
-            self.lost
+            note::first_record(self.lost)
         } else {
             0
         }
     }
 
     /// Strikes off `lost` messages of the pending loss, of which userspace gets a record.
-    pub(crate) fn report_pending_loss(&mut self, lost: u32) {
+    pub(crate) fn report_pending_loss(&mut self, lost: u16) {
         // INVARIANT: What is no longer counted in `lost` is counted in `lost_before`.
-        let lost = lost.min(self.lost);
+        let lost = u64::from(lost).min(self.lost);
         self.lost = self.lost.wrapping_sub(lost);
-        self.lost_before = self.lost_before.wrapping_add(u64::from(lost));
+        self.lost_before = self.lost_before.wrapping_add(lost);
         self.lift_limit();
     }
 
@@ -538,15 +545,10 @@ impl Poster {
     }
 
     /// Returns the number of bytes that can be read, records of losses included.
-    pub(crate) fn pending_bytes(&self) -> usize {
-        let losses = self
-            .sealed
-            .wrapping_sub(self.reported)
-            .wrapping_add(u32::from(self.lost != 0));
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        let records = self.records + note::records(self.lost);
         let notes = self.head.since(self.tail);
-        notes
-            .bytes()
-            .wrapping_add((losses as usize).wrapping_mul(note::MIN_LEN))
+        notes.bytes() as u64 + records * note::MIN_LEN as u64
     }
 
     /// Returns the number of messages that can be read.
@@ -559,7 +561,7 @@ impl Poster {
     pub(crate) fn totals(&self) -> Totals {
         Totals {
             delivered: self.consumed.wrapping_add(u64::from(self.queued())),
-            lost: self.lost_before.wrapping_add(u64::from(self.lost)),
+            lost: self.lost_before.wrapping_add(self.lost),
         }
     }
 
@@ -616,7 +618,7 @@ impl Reader {
     pub(crate) fn next(&mut self, room: usize) -> Next<'_> {
         match self.find(room) {
             Found::Nothing => Next::Nothing,
-            Found::Loss(lost) => Next::Loss(lost),
+            Found::Loss(lost) => Next::Loss(note::first_record(lost)),
             // INVARIANT: These messages are written.  Only a batch consumes them, for which the
             // reader is borrowed.
             Found::Notes(span) => Next::Notes(Batch { reader: self, span }),
@@ -720,8 +722,8 @@ impl Reader {
     /// Strikes off `lost` messages of the loss at the tail, of which userspace gets a record.
     /// Their number is one that [`Reader::next`] or [`Poster::pending_loss`] returned.
     ///
-    /// Messages that were lost in the meantime stay.
-    pub(crate) fn report_loss(&mut self, poster: &mut Poster, lost: u32) {
+    /// Messages that this record does not count stay.
+    pub(crate) fn report_loss(&mut self, poster: &mut Poster, lost: u16) {
         if !self.is_half_of(poster) || self.reported == poster.sealed {
             poster.report_pending_loss(lost);
             return;
@@ -731,18 +733,19 @@ impl Reader {
         //
         // SAFETY: The slot is in bounds and the loss, by the invariants, the reader's.
         let loss = unsafe { self.ring.losses.read(self.loss_slot) };
-        if loss.lost > lost {
-            let rest = Loss {
-                lost: loss.lost.wrapping_sub(lost),
-                ..loss
-            };
+        let rest = Loss {
+            lost: loss.lost.saturating_sub(u64::from(lost)),
+            ..loss
+        };
+        // INVARIANT: What the rest takes is what the loss took less what is struck off.
+        poster.records -= note::records(loss.lost) - note::records(rest.lost);
+        if rest.lost != 0 {
             // SAFETY: As above.
             unsafe { self.ring.losses.write(self.loss_slot, &[rest]) };
         } else {
             // INVARIANT: The slot is the poster's from here on.
             self.loss_slot = self.ring.loss_slot_after(self.loss_slot);
             self.reported = self.reported.wrapping_add(1);
-            poster.reported = self.reported;
         }
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn ioctl(queue: Borrowed<'_>, cmd: u32, arg: usize) -> Result {
     let from = UserPtr::from_addr(arg);
     match cmd {
         bindings::FIONREAD => {
-            let bytes = queue.pending_bytes() as c_int;
+            let bytes = queue.pending_bytes().min(c_int::MAX as u64) as c_int;
             UserSlice::new(from, size_of::<c_int>())
                 .writer()
                 .write(&bytes)

@@ -60,9 +60,9 @@ enum watch_meta_notification_subtype {
  * whole messages, one right behind the other, so that all but the first may be
  * unaligned in the buffer.
  *
- * In a loss notification WATCH_INFO_TYPE_INFO is how many messages were lost,
- * 65535 standing for that many or more.  (Zero means an unknown number: kernels
- * before the count was there.)
+ * In a loss notification WATCH_INFO_TYPE_INFO is how many messages were lost.
+ * If more than 65535 were lost in a row, there are several.  (Zero means an
+ * unknown number: kernels before the count was there.)
  */
 struct watch_notification {
 	__u32			type:24;	/* enum watch_notification_type */

@@ -301,12 +301,78 @@ TEST_F(source, beyond_mainline_received_and_lost_is_posted)
 	EXPECT_EQ(10 * 1225, received + lost);
 }
 
-TEST_F(source, beyond_mainline_count_of_losses_saturates)
+TEST_F(source, beyond_mainline_long_run_of_losses_takes_several_records)
 {
+	unsigned char *record = self->buffer + 32 * HEADER;
+
 	ASSERT_EQ(0, post_some(self->fd, 5, 0, 8, 32 + 70000));
-	ASSERT_EQ(32 * HEADER + HEADER, read(self->q.rd, self->buffer, 1000));
-	EXPECT_TRUE(is_loss(self->buffer + 32 * HEADER));
-	EXPECT_EQ(65535, type_info_of(self->buffer + 32 * HEADER));
+	ASSERT_EQ(34 * HEADER, read(self->q.rd, self->buffer, 1000));
+	EXPECT_TRUE(is_loss(record));
+	EXPECT_EQ(65535, type_info_of(record));
+	EXPECT_TRUE(is_loss(record + HEADER));
+	EXPECT_EQ(70000 - 65535, type_info_of(record + HEADER));
+}
+
+TEST_F_TIMEOUT(source, beyond_mainline_ten_million_posts_add_up, 200)
+{
+	long received = 0, lost = 0;
+	int bytes;
+
+	/* All are lost from the message on that the queue has no room for. */
+	ASSERT_EQ(0, post_some(self->fd, 5, 0, 8, 10000000));
+	ASSERT_EQ(0, ioctl(self->q.rd, FIONREAD, &bytes));
+	EXPECT_EQ((32 + 153) * HEADER, bytes);
+	/* Half of the records lie in front of a message. */
+	ASSERT_EQ((32 + 76) * HEADER,
+		  count_some(self->q.rd, (32 + 76) * HEADER, &received, &lost));
+	ASSERT_EQ(0, post_some(self->fd, 5, 0, 8, 1));
+	ASSERT_EQ(0, ioctl(self->q.rd, FIONREAD, &bytes));
+	EXPECT_EQ((77 + 1) * HEADER, bytes);
+	while (count(self->q.rd, &received, &lost) != -1)
+		;
+	EXPECT_EQ(EAGAIN, errno);
+	EXPECT_EQ(33, received);
+	EXPECT_EQ(10000000 - 32, lost);
+}
+
+/* A record of its own for each loss would take more to read than to post. */
+TEST_F(source, beyond_mainline_read_without_a_size_returns_what_was_there)
+{
+	long posted = 0, lost = 0;
+	int fds[2], is_over = 0, round;
+	struct queue q;
+	pid_t pid;
+
+	ASSERT_EQ(0, open_queue(&q, O_NONBLOCK));
+	ASSERT_EQ(0, attach(self->fd, q.rd, ID, TAG));
+	ASSERT_EQ(0, pipe2(fds, O_NONBLOCK));
+	pid = fork();
+	ASSERT_NE(-1, pid);
+	if (pid == 0) {
+		for (round = 0; round < 100; round++)
+			posted += post_some(self->fd, 5, 0, 8, 10000) ? 0 : 10000;
+		_exit(write(fds[1], &posted, sizeof(posted)) != sizeof(posted));
+	}
+	close(fds[1]);
+	while (!is_over) {
+		ssize_t at, bytes;
+
+		/* This is the last time if all has been posted by now. */
+		is_over = read(fds[0], &posted, sizeof(posted)) == sizeof(posted);
+		bytes = read(q.rd, self->buffer, sizeof(self->buffer));
+		for (at = 0; at < bytes; at += HEADER) {
+			ASSERT_TRUE(is_loss(self->buffer + at));
+			if (at + HEADER < bytes)
+				ASSERT_EQ(65535, type_info_of(self->buffer + at));
+			lost += type_info_of(self->buffer + at);
+		}
+	}
+	EXPECT_EQ(pid, waitpid(pid, NULL, 0));
+	EXPECT_EQ(1000000, posted);
+	EXPECT_EQ(posted, lost);
+	close(fds[0]);
+	close(q.rd);
+	close(q.wr);
 }
 
 TEST_F(source, a_blocked_reader_is_woken_from_any_safe_context)

@@ -67,7 +67,8 @@ pub fn ring(data: &[u8]) {
             0..=3 => Step::Post(MIN_LEN + usize::from(what >> 1) % (MAX_LEN - MIN_LEN + 1)),
             4 | 5 => Step::Read(words.short()),
             6 => Step::Fault(words.short() % 2048, words.short() % 2048),
-            _ if what >> 6 == 3 => Step::ReadPartOfLoss(1 + u32::from(what >> 3) % 3),
+            _ if what >> 6 == 3 => Step::ReadPartOfLoss(1 + u16::from(what >> 3) % 3),
+            _ if what >> 6 == 2 => Step::LoseMore(words.word()),
             _ => Step::ReadLossWhilePosting(u32::from(what >> 3) % 3),
         });
     }

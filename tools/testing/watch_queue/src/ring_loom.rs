@@ -82,7 +82,7 @@ fn read(reader: &mut Reader, posts: &Posts, room: usize, seen: &mut Seen) {
     if lost != 0 {
         // Posters may come here.
         posts.with(|poster| reader.report_loss(poster, lost));
-        seen.lost += lost;
+        seen.lost += u32::from(lost);
     }
 }
 

@@ -3,7 +3,7 @@
 //! The ring against a model: a list of what is to be read, in order.
 
 use crate::{
-    note::{Header, Note, MIN_LEN},
+    note::{Header, Note, MAX_LOST, MIN_LEN},
     overflow::Overflow,
     ring::{split, Next, Poster, Reader, Totals},
 };
@@ -24,7 +24,7 @@ pub(crate) fn message(length: usize, number: u32) -> Vec<u8> {
 #[derive(Debug, PartialEq)]
 enum Item {
     Message(Vec<u8>),
-    Loss(u32),
+    Loss(u64),
 }
 
 /// A model of the ring.
@@ -39,6 +39,23 @@ impl Model {
     fn messages(&self) -> usize {
         let is_message = |item: &&Item| matches!(item, Item::Message(_));
         self.items.iter().filter(is_message).count()
+    }
+
+    /// Takes off what the record of a loss says.
+    fn report(&mut self, lost: u16) {
+        match self.items.front_mut() {
+            Some(Item::Loss(there)) if *there > u64::from(lost) => *there -= u64::from(lost),
+            Some(Item::Loss(there)) if *there == u64::from(lost) => drop(self.items.pop_front()),
+            other => panic!("no loss: {other:?}"),
+        }
+    }
+
+    /// Returns what the record of a loss has to say, if that is next.
+    fn first_record(&self) -> u16 {
+        match self.items.front() {
+            Some(Item::Loss(lost)) => u16::try_from(*lost).unwrap_or(MAX_LOST),
+            _ => 0,
+        }
     }
 
     fn post(&mut self, bytes: Vec<u8>) -> bool {
@@ -68,7 +85,9 @@ pub(crate) enum Step {
     /// Messages are posted while a reader gets the record of a loss.
     ReadLossWhilePosting(u32),
     /// Read a loss, of which at most so many fit into the record.
-    ReadPartOfLoss(u32),
+    ReadPartOfLoss(u16),
+    /// Lose so many more, if something is lost at the end.
+    LoseMore(u32),
 }
 
 struct Ring {
@@ -114,39 +133,50 @@ impl Ring {
                 let made_room = batch.consume(&mut self.poster);
                 assert_eq!(made_room, was_full);
             }
-            Next::Loss(lost) => {
-                assert_eq!(model.items.pop_front(), Some(Item::Loss(lost)));
-                self.reader.report_loss(&mut self.poster, lost);
-            }
+            Next::Loss(lost) => self.read_loss(model, lost),
             Next::TooLarge => match model.items.front() {
                 Some(Item::Message(bytes)) => assert!(bytes.len() > room),
                 other => panic!("too large: {other:?}"),
             },
             Next::Nothing => match self.poster.pending_loss() {
                 0 => assert!(model.items.is_empty()),
-                lost => {
-                    assert_eq!(model.items.pop_front(), Some(Item::Loss(lost)));
-                    self.reader.report_loss(&mut self.poster, lost);
-                }
+                lost => self.read_loss(model, lost),
             },
         }
     }
 
+    fn read_loss(&mut self, model: &mut Model, lost: u16) {
+        assert_eq!(lost, model.first_record());
+        model.report(lost);
+        self.reader.report_loss(&mut self.poster, lost);
+    }
+
     /// Has a record of a loss say `most` at most.
-    fn read_part_of_loss(&mut self, model: &mut Model, most: u32) {
+    fn read_part_of_loss(&mut self, model: &mut Model, most: u16) {
         self.poster.settle(&self.overflow);
         let lost = match self.reader.next(0) {
             Next::Loss(lost) => lost,
             Next::Nothing => self.poster.pending_loss(),
             _ => return,
         };
-        let part = lost.min(most);
-        match model.items.front_mut() {
-            Some(Item::Loss(there)) if *there > part => *there -= part,
-            Some(Item::Loss(_)) => drop(model.items.pop_front()),
-            _ => assert_eq!(lost, 0),
+        assert_eq!(lost, model.first_record());
+        if lost == 0 {
+            return;
         }
+        let part = lost.min(most);
+        model.report(part);
         self.reader.report_loss(&mut self.poster, part);
+    }
+
+    /// Loses `more` messages, for which it would take long to post them.
+    fn lose_more(&mut self, model: &mut Model, more: u32) {
+        if let Some(Item::Loss(lost)) = model.items.back_mut() {
+            *lost += u64::from(more);
+            model.lost += u64::from(more);
+            self.poster.settle(&self.overflow);
+            self.poster
+                .pretend_lost(self.poster.lost() + u64::from(more));
+        }
     }
 
     /// Has `posts` posts come between a reader's finding a loss and its delivery.
@@ -164,11 +194,7 @@ impl Ring {
         for _ in 0..posts {
             self.post(model, MIN_LEN);
         }
-        match model.items.front_mut() {
-            Some(Item::Loss(there)) if *there > lost => *there -= lost,
-            Some(Item::Loss(there)) if *there == lost => drop(model.items.pop_front()),
-            other => panic!("no loss: {other:?}"),
-        }
+        model.report(lost);
         self.poster.settle(&self.overflow);
         self.reader.report_loss(&mut self.poster, lost);
     }
@@ -207,13 +233,14 @@ pub(crate) fn check(capacity: u32, steps: &[Step]) -> Wraps {
             Step::Fault(room, copied) => ring.read(&mut model, room, copied),
             Step::ReadLossWhilePosting(posts) => ring.read_loss_while_posting(&mut model, posts),
             Step::ReadPartOfLoss(most) => ring.read_part_of_loss(&mut model, most),
+            Step::LoseMore(more) => ring.lose_more(&mut model, more),
         }
-        let pending: usize = model
+        let pending: u64 = model
             .items
             .iter()
             .map(|item| match item {
-                Item::Message(bytes) => bytes.len(),
-                Item::Loss(_) => MIN_LEN,
+                Item::Message(bytes) => bytes.len() as u64,
+                Item::Loss(lost) => lost.div_ceil(MAX_LOST.into()) * MIN_LEN as u64,
             })
             .sum();
         ring.poster.settle(&ring.overflow);

@@ -3,7 +3,7 @@
 //! The ring against its model, with random and with chosen input.
 
 use crate::{
-    note::{Note, MAX_LEN, MIN_LEN},
+    note::{self, Note, MAX_LEN, MAX_LOST, MIN_LEN},
     overflow::Overflow,
     ring::{split, Next, Poster},
     ring_model::{check, message, Step},
@@ -16,7 +16,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => prop_oneof![Just(0), 1..300_usize, Just(100_000)].prop_map(Step::Read),
         1 => (0..2000_usize, 0..2000_usize).prop_map(|(room, copied)| Step::Fault(room, copied)),
         1 => (0..3_u32).prop_map(Step::ReadLossWhilePosting),
-        1 => (1..4_u32).prop_map(Step::ReadPartOfLoss),
+        1 => (1..4_u16).prop_map(Step::ReadPartOfLoss),
+        1 => prop_oneof![65_530..65_540_u32, 0..500_000_u32].prop_map(Step::LoseMore),
     ]
 }
 
@@ -30,6 +31,53 @@ proptest! {
     ) {
         check(capacity, &steps);
     }
+
+    #[test]
+    fn a_loss_is_divided_into_records(
+        lost in prop_oneof![0..200_000_u64, any::<u32>().prop_map(u64::from), any::<u64>()],
+    ) {
+        prop_assert_eq!(note::records(lost), lost.div_ceil(MAX_LOST.into()));
+    }
+}
+
+#[test]
+fn ten_million_posts_into_a_full_ring_add_up() {
+    const POSTS: u64 = 10_000_000;
+    let (mut poster, mut reader) = split(32).unwrap();
+    let overflow = Overflow::new();
+    let bytes = message(MIN_LEN, 1);
+    let note = Note::new(&bytes).unwrap();
+    for _ in 0..POSTS {
+        if !overflow.count() {
+            let _ = poster.post(note, &overflow);
+        }
+    }
+    poster.settle(&overflow);
+
+    let (mut received, mut lost, mut records) = (0, 0, 0);
+    while poster.is_readable() {
+        let unread = poster.pending_bytes();
+        match reader.next(usize::MAX) {
+            Next::Notes(batch) => {
+                received += u64::from(batch.span().notes());
+                batch.consume(&mut poster);
+                // What is lost is sealed half of the time.
+                poster.post(note, &overflow).unwrap();
+            }
+            Next::Loss(some) => {
+                reader.report_loss(&mut poster, some);
+                (lost, records) = (lost + u64::from(some), records + 1);
+                assert_eq!(poster.pending_bytes(), unread - MIN_LEN as u64);
+            }
+            other => panic!("{other:?}"),
+        }
+        if records == 153 {
+            break;
+        }
+    }
+    assert_eq!((received, lost, records), (32, POSTS - 32, 153));
+    // The message that sealed it.
+    assert_eq!(poster.pending_bytes(), MIN_LEN as u64);
 }
 
 #[test]
@@ -154,24 +202,26 @@ fn a_ring_goes_round_many_times() {
 }
 
 #[test]
-fn the_number_of_lost_messages_saturates_wherever_it_grows() {
+fn the_number_of_lost_messages_grows_beyond_32_bits() {
+    const MAX: u64 = u32::MAX as u64;
+
     let bytes = message(MIN_LEN, 1);
     let note = Note::new(&bytes).unwrap();
     let overflow = Overflow::new();
 
     // One by one, without a ring.
     let mut before = Poster::unsized_yet();
-    before.pretend_lost(u32::MAX - 1);
-    for _ in 0..3 {
+    before.pretend_lost(MAX - 1);
+    for more in 0..3 {
         assert!(before.post(note, &overflow).is_err());
-        assert_eq!(before.lost(), u32::MAX);
+        assert_eq!(before.lost(), MAX + more);
     }
 
     // By what a ring inherits.
     let (mut poster, _reader) = split(1).unwrap();
     poster.pretend_lost(7);
     poster.inherit(&before);
-    assert_eq!(poster.lost(), u32::MAX);
+    assert_eq!(poster.lost(), MAX + 9);
 
     // By what was counted without the lock.
     let (mut poster, _reader) = split(1).unwrap();
@@ -179,9 +229,10 @@ fn the_number_of_lost_messages_saturates_wherever_it_grows() {
     poster.post(note, &overflow).unwrap_err();
     assert!(overflow.count());
     assert!(overflow.count());
-    poster.pretend_lost(u32::MAX - 1);
+    poster.pretend_lost(MAX - 1);
     poster.settle(&overflow);
-    assert_eq!(poster.lost(), u32::MAX);
+    assert_eq!(poster.lost(), MAX + 1);
+    assert_eq!(poster.totals().lost, MAX + 1);
 }
 
 #[test]
@@ -192,12 +243,13 @@ fn what_a_record_does_not_hold_of_a_sealed_loss_stays() {
     let note = Note::new(&bytes).unwrap();
     poster.pretend_lost(100_000);
     poster.post(note, &overflow).unwrap();
-    assert_eq!(reader.next(100), Next::Loss(100_000));
+    assert_eq!(poster.pending_bytes(), 3 * MIN_LEN as u64);
+    assert_eq!(reader.next(100), Next::Loss(65_535));
     reader.report_loss(&mut poster, 65_535);
-    assert_eq!(poster.pending_bytes(), 2 * MIN_LEN);
+    assert_eq!(poster.pending_bytes(), 2 * MIN_LEN as u64);
     assert_eq!(reader.next(100), Next::Loss(34_465));
     reader.report_loss(&mut poster, 34_465);
-    assert_eq!(poster.pending_bytes(), MIN_LEN);
+    assert_eq!(poster.pending_bytes(), MIN_LEN as u64);
     assert!(matches!(reader.next(100), Next::Notes(_)));
 }
 
