@@ -49,23 +49,20 @@ pub enum MetaEvent {
 
 /// How many messages were lost.
 ///
-/// As JSON it is a number, or null if that is unknown; 65535 stands for that many or more.
+/// As JSON it is a number, or null if that is unknown.
 ///
 /// ```
 /// use watch_queue::Lost;
 ///
-/// let lost = [Lost::Exactly(3), Lost::TooMany, Lost::Unknown];
-/// assert_eq!(lost.map(Lost::at_least), [3, 65535, 1]);
+/// assert_eq!([Lost::Exactly(3), Lost::Unknown].map(Lost::at_least), [3, 1]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lost {
     /// At least one; mainline kernels do not count.
     Unknown,
-    /// This many.
+    /// This many.  If more than 65535 were lost in a row, several events count them.
     Exactly(u16),
-    /// 65535 or more.
-    TooMany,
 }
 
 impl Lost {
@@ -78,7 +75,6 @@ impl Lost {
         match self {
             Self::Unknown => 1,
             Self::Exactly(count) => count,
-            Self::TooMany => u16::MAX,
         }
     }
 }
@@ -96,7 +92,6 @@ impl<'a> Source<'a> for MetaEvent {
             1 => Some(Self::Loss {
                 lost: match message.type_info() {
                     0 => Lost::Unknown,
-                    u16::MAX => Lost::TooMany,
                     count => Lost::Exactly(count),
                 },
             }),
@@ -114,7 +109,6 @@ impl fmt::Display for MetaEvent {
                 Lost::Unknown => write!(f, "messages were lost here, it is not known how many"),
                 Lost::Exactly(1) => write!(f, "1 message was lost here"),
                 Lost::Exactly(count) => write!(f, "{count} messages were lost here"),
-                Lost::TooMany => write!(f, "{} messages or more were lost here", u16::MAX),
             },
         }
     }

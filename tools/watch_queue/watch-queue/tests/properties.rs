@@ -150,7 +150,6 @@ proptest! {
                 prop_assert_eq!((posted.kind, posted.subtype), (0, 1));
                 prop_assert_eq!(lost.at_least(), posted.bits.max(1));
                 prop_assert_eq!(lost == Lost::Unknown, posted.bits == 0);
-                prop_assert_eq!(lost == Lost::TooMany, posted.bits == u16::MAX);
             }
             Event::Key(KeyEvent { key, change, .. }) => {
                 prop_assert_eq!(posted.kind, 1);

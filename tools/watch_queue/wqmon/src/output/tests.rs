@@ -271,7 +271,7 @@ fn losses() {
         "-     meta  loss          1 message was lost here\n"
     );
     assert!(text(0).contains("it is not known how many"));
-    assert!(text(65535).contains("65535 messages or more"));
+    assert!(text(65535).contains("65535 messages were"));
     let json = |lost| printed(true, None, &message(0, 1, 0, lost, &[]));
     let line = r#"{"watch":null,"type":"meta","event":"loss","lost":"#;
     assert_eq!(json(44), format!("{line}44}}\n"));
