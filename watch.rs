@@ -164,10 +164,11 @@ pub(crate) fn detach_all(queue: &Queue) {
     }
 }
 
-/// Calls `visit` with the watches of `queue`.  It can miss some that come or go meanwhile.
+/// Calls `visit` with the watches of `queue` as long as it returns true.  It can miss some that
+/// come or go meanwhile.
 ///
 /// As there can be many, the lock is held for one watch at a time.
-pub(crate) fn for_each(queue: &Queue, mut visit: impl FnMut(&Watch, &WatchList)) {
+pub(crate) fn for_each(queue: &Queue, mut visit: impl FnMut(&Watch, &WatchList) -> bool) {
     let mut last = Key::FIRST;
     loop {
         let watches = queue.watches().lock();
@@ -175,7 +176,9 @@ pub(crate) fn for_each(queue: &Queue, mut visit: impl FnMut(&Watch, &WatchList))
             break;
         };
         last = list.key(watch.id());
-        visit(watch, list);
+        if !visit(watch, list) {
+            break;
+        }
     }
 }
 

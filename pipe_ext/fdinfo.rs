@@ -13,11 +13,15 @@ use crate::{
     watch::{self, Watch, WatchList},
 };
 
-/// Shows a queue.
-pub(super) fn show(m: &SeqFile, queue: &Queue) {
+/// Shows a queue.  `is_full` returns whether `m` has no room for more: then the VFS calls again,
+/// with more room.
+pub(super) fn show(m: &SeqFile, queue: &Queue, is_full: impl Fn() -> bool) {
     show_counts(m, queue);
     queue.with_rules(|rules| rules.iter().for_each(|rule| show_rule(m, rule)));
-    watch::for_each(queue, |watch, list| show_watch(m, watch, list));
+    watch::for_each(queue, |watch, list| {
+        show_watch(m, watch, list);
+        !is_full()
+    });
 }
 
 fn show_counts(m: &SeqFile, queue: &Queue) {
