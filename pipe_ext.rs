@@ -271,7 +271,7 @@ unsafe extern "C" fn read(
         // SAFETY: The VFS keeps the file, which has these operations, open.
         let file = unsafe { PipeFile::from_raw(file) };
         let to = UserBuffer::new(UserPtr::from_ptr(buffer.cast()), room);
-        let bytes = file.queue().read(to, || file.may_wait())?;
+        let bytes = file.queue().read(to, || file.may_wait(), false)?;
         Ok(bytes as isize)
     })
 }
@@ -287,8 +287,9 @@ unsafe extern "C" fn read_iter(iocb: *mut bindings::kiocb, to: *mut bindings::io
         let file = unsafe { PipeFile::from_raw(file) };
         // SAFETY: This is a read, for which the VFS gives a valid destination.
         let to = unsafe { IovIterDest::from_raw(to) };
-        let may_wait = || flags & bindings::IOCB_NOWAIT == 0 && file.may_wait();
-        let bytes = file.queue().read(to, may_wait)?;
+        let is_nowait = flags & bindings::IOCB_NOWAIT != 0;
+        let may_wait = || !is_nowait && file.may_wait();
+        let bytes = file.queue().read(to, may_wait, is_nowait)?;
         Ok(bytes as isize)
     })
 }

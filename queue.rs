@@ -272,18 +272,23 @@ impl Queue {
     }
 
     /// Reads all messages and records of losses that are there and fit, and adds them to `done`,
-    /// which is empty.  Does not wait.
+    /// which is empty.  Waits for nothing but other readers, and not for them if `is_nowait`.
     ///
     /// Success without a byte is the end of the file.
     ///
     /// # Errors
     ///
-    /// - `EAGAIN` if there is nothing to read yet
+    /// - `EAGAIN` if there is nothing to read yet, or another reader is at it
     /// - `ENOBUFS` if the first message does not fit
     /// - `EFAULT` if it could not be copied
     #[inline(always)]
-    fn try_read(&self, to: &mut impl Destination, done: &mut Read) -> Result {
-        let reads = &mut *self.reads.lock();
+    fn try_read(&self, to: &mut impl Destination, done: &mut Read, is_nowait: bool) -> Result {
+        let reads = &mut *if is_nowait {
+            // A reader may be in a page fault for long.
+            self.reads.try_lock().ok_or(EAGAIN)?
+        } else {
+            self.reads.lock()
+        };
         let error = loop {
             let next = match reads.reader() {
                 Some(reader) => reader.next(to.room()),
@@ -388,7 +393,8 @@ impl Queue {
     }
 
     /// Reads all messages and records of losses that are there and fit, and returns their size.
-    /// If there are none, waits for one, provided that `may_wait` returns true.
+    /// If there are none, waits for one, provided that `may_wait` returns true.  With `is_nowait`
+    /// it does not wait for other readers either, and `may_wait` returns false.
     ///
     /// Returns 0 at the end of the file.
     ///
@@ -403,6 +409,7 @@ impl Queue {
         &self,
         mut to: impl Destination,
         may_wait: impl Fn() -> bool,
+        is_nowait: bool,
     ) -> Result<usize> {
         if to.room() == 0 {
             return Ok(0);
@@ -410,7 +417,7 @@ impl Queue {
         let mut done = Read::default();
         let mut has_waited = false;
         let result = loop {
-            match self.try_read(&mut to, &mut done) {
+            match self.try_read(&mut to, &mut done, is_nowait) {
                 Err(EAGAIN) if may_wait() => {}
                 result => break result,
             }
@@ -732,3 +739,42 @@ fn copy_loss(to: &mut impl Destination, lost: u16) -> Result {
 
 // SAFETY: A filter is made of integers, and zeroes are `Filter::EMPTY`.
 unsafe impl Zeroable for Filter {}
+
+#[cfg(CONFIG_WATCH_QUEUE_KUNIT_TEST)]
+#[kunit_tests(watch_queue_queue)]
+mod tests {
+    use super::*;
+    use crate::note::Removal;
+    use kernel::alloc::AllocError;
+
+    /// A destination in memory.
+    impl Destination for &mut KVec<u8> {
+        fn room(&self) -> usize {
+            self.capacity() - self.len()
+        }
+
+        fn append(&mut self, bytes: &[u8]) -> usize {
+            // There is room, so nothing is allocated.
+            match self.extend_from_slice(bytes, GFP_KERNEL_ACCOUNT) {
+                Ok(()) => bytes.len(),
+                Err(AllocError) => 0,
+            }
+        }
+    }
+
+    #[test]
+    fn a_read_that_must_not_wait_does_not_wait_for_another_reader() -> Result {
+        let queue = Queue::new(1)?;
+        queue.set_size(1)?;
+        queue.post(&Removal::new(0, 0));
+        let mut to = KVec::with_capacity(note::MIN_LEN, GFP_KERNEL_ACCOUNT)?;
+
+        let reader = queue.reads.lock();
+        assert_eq!(queue.read(&mut to, || false, true), Err(EAGAIN));
+        drop(reader);
+        assert_eq!(queue.read(&mut to, || false, true), Ok(note::MIN_LEN));
+        to.clear();
+        assert_eq!(queue.read(&mut to, || false, true), Err(EAGAIN));
+        Ok(())
+    }
+}
