@@ -486,10 +486,10 @@ impl Queue {
         if matches!(*reads, Reads::Sized { .. }) {
             return Err(EBUSY);
         }
-        if capacity == 0 || capacity > ring::MAX_CAPACITY as usize {
+        let pages = capacity.div_ceil(NOTES_PER_PAGE);
+        if pages == 0 || pages > ring::MAX_CAPACITY as usize / NOTES_PER_PAGE {
             return Err(EINVAL);
         }
-        let pages = capacity.div_ceil(NOTES_PER_PAGE);
         let charge = self.user.charge(pages)?;
         let (mut poster, reader) = ring::split((pages * NOTES_PER_PAGE) as u32)?;
 

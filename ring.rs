@@ -46,11 +46,16 @@ pub(crate) const NOTE_SIZE: usize = 128;
 
 const _: () = assert!(NOTE_SIZE > note::MAX_LEN);
 
-/// The largest capacity of a ring, for which it has 2 GiB.  So the size of all that a ring can hold
-/// fits in half a [`Span`].
-pub(crate) const MAX_CAPACITY: u32 = 1 << 24;
+/// The number of bytes of the ring, beside those of [`NOTE_SIZE`], for the loss ahead of a message.
+pub(crate) const LOSS_SIZE: usize = size_of::<Loss>();
 
-const _: () = assert!(MAX_CAPACITY as usize * NOTE_SIZE == 1 << 31);
+const _: () = assert!(LOSS_SIZE == 16);
+
+/// The largest capacity of a ring, for which it has a page less than 2 GiB.  So the size of all
+/// that a ring can hold fits in half a [`Span`] and in an `int`.
+pub(crate) const MAX_CAPACITY: u32 = (1 << 24) - 32;
+
+const _: () = assert!(MAX_CAPACITY as usize * NOTE_SIZE == (1 << 31) - 4096);
 
 /// A number of whole messages in the stream.
 ///

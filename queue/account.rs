@@ -8,7 +8,7 @@
 use core::ptr::NonNull;
 use kernel::{bindings, page::PAGE_SIZE, prelude::*};
 
-use crate::ring::NOTE_SIZE;
+use crate::ring::{LOSS_SIZE, NOTE_SIZE};
 
 /// The pages that a user over the soft limit can still have: `PIPE_MIN_DEF_BUFFERS`, as for
 /// ordinary pipes.
@@ -39,7 +39,11 @@ impl User {
         Self(unsafe { NonNull::new_unchecked(user) })
     }
 
-    /// Charges the user for `pages` pages of one queue.
+    /// Charges the user for one queue that has `pages` pages of messages, and for those that say
+    /// where messages were lost.
+    ///
+    /// `pipe-max-size` limits the messages alone, and so do the pages that a user over the soft
+    /// limit can have.
     ///
     /// # Errors
     ///
@@ -54,12 +58,15 @@ impl User {
             return Err(EPERM);
         }
 
+        let accounted = pages + (pages * NOTES_PER_PAGE * LOSS_SIZE).div_ceil(PAGE_SIZE);
         // SAFETY: The user is valid, by the invariants.
-        let total = unsafe { bindings::account_pipe_buffers(self.0.as_ptr(), 0, pages as c_ulong) };
+        let total =
+            unsafe { bindings::account_pipe_buffers(self.0.as_ptr(), 0, accounted as c_ulong) };
         // INVARIANT: They have just been accounted.
         let charge = Charge {
             user: self.clone(),
             pages,
+            accounted,
         };
         // SAFETY: These have no requirements, but for process context.
         let refused = unsafe {
@@ -94,14 +101,15 @@ impl Drop for User {
 ///
 /// # Invariants
 ///
-/// `pages` are accounted to `user`.
+/// `accounted` pages are accounted to `user`.
 pub(super) struct Charge {
     user: User,
     pages: usize,
+    accounted: usize,
 }
 
 impl Charge {
-    /// Returns the number of pages.
+    /// Returns the number of pages of messages.
     pub(super) fn pages(&self) -> usize {
         self.pages
     }
@@ -111,7 +119,7 @@ impl Drop for Charge {
     fn drop(&mut self) {
         // SAFETY: The user is valid, by the invariants of `User`.
         unsafe {
-            bindings::account_pipe_buffers(self.user.0.as_ptr(), self.pages as c_ulong, 0);
+            bindings::account_pipe_buffers(self.user.0.as_ptr(), self.accounted as c_ulong, 0);
         }
     }
 }

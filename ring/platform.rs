@@ -5,9 +5,12 @@
 //! This is the kernel's.  On the host, `tools/testing/watch_queue/` has one of the standard
 //! library and one of loom, so that [`crate::ring`] is tested and model-checked as it is.
 
-use kernel::alloc::{
-    flags::{__GFP_NOWARN, __GFP_RETRY_MAYFAIL, GFP_KERNEL_ACCOUNT},
-    AllocError, KVVec,
+use kernel::{
+    alloc::{
+        flags::{__GFP_NOWARN, __GFP_RETRY_MAYFAIL, GFP_KERNEL, GFP_KERNEL_ACCOUNT},
+        AllocError, Flags, KVec, VVec,
+    },
+    page::PAGE_SIZE,
 };
 
 pub(crate) use kernel::{
@@ -33,9 +36,20 @@ pub(crate) fn share<T>(value: T) -> Result<Arc<T>, AllocError> {
 pub(crate) struct Memory<T> {
     start: *mut T,
     len: usize,
-    /// Owns what `start` points to.  Has the length 0 for as long as it lives.
-    _owner: KVVec<T>,
+    /// Owns what `start` points to.
+    _owner: Owner<T>,
 }
+
+/// The vector that owns memory.  It has the length 0 for as long as it lives.
+enum Owner<T> {
+    /// Pages that lie one behind the other, or less than a page.
+    Contiguous { _vec: KVec<T> },
+    /// Pages from anywhere.
+    Mapped { _vec: VVec<T> },
+}
+
+/// The most that is asked for in one piece, in bytes: as much as an ordinary pipe has.
+const MAX_CONTIGUOUS: usize = 16 * PAGE_SIZE;
 
 // SAFETY: There is nothing in the memory that is bound to a thread, and all accesses to it are
 // `unsafe` functions whose callers rule out data races.
@@ -44,16 +58,39 @@ unsafe impl<T: Copy + Send> Send for Memory<T> {}
 unsafe impl<T: Copy + Send> Sync for Memory<T> {}
 
 impl<T: Copy> Memory<T> {
-    /// Allocates the memory.  It is charged to the caller's memory cgroup.
+    /// Allocates the memory, in whole pages if it is more than one.  It is charged to the caller's
+    /// memory cgroup.
     pub(crate) fn new(len: usize) -> Result<Self, AllocError> {
         // It may be large.  The OOM killer is not to kill a process for it.
         let flags = GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
-        let mut owner = KVVec::with_capacity(len, flags)?;
+        let size = len * size_of::<T>();
+        if size <= PAGE_SIZE {
+            return Self::contiguous(len, flags);
+        }
+        // `kmalloc()` takes a power of two.  If there are such pages, this costs less to map and
+        // to access.  If there are none, nobody reclaims or compacts memory for it.
+        if size.is_power_of_two() && size <= MAX_CONTIGUOUS {
+            let memory = Self::contiguous(len, flags & !GFP_KERNEL & !__GFP_RETRY_MAYFAIL);
+            if memory.is_ok() {
+                return memory;
+            }
+        }
+        let mut vec = VVec::with_capacity(len, flags)?;
         // INVARIANT: The vector has the capacity and never uses it.
         Ok(Self {
-            start: owner.as_mut_ptr(),
+            start: vec.as_mut_ptr(),
             len,
-            _owner: owner,
+            _owner: Owner::Mapped { _vec: vec },
+        })
+    }
+
+    fn contiguous(len: usize, flags: Flags) -> Result<Self, AllocError> {
+        let mut vec = KVec::with_capacity(len, flags)?;
+        // INVARIANT: The vector has the capacity and never uses it.
+        Ok(Self {
+            start: vec.as_mut_ptr(),
+            len,
+            _owner: Owner::Contiguous { _vec: vec },
         })
     }
 

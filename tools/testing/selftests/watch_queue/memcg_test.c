@@ -96,4 +96,24 @@ TEST_F(memcg, beyond_mainline_size_beyond_the_limit_of_a_cgroup_is_refused_whole
 	EXPECT_EQ(1 * MIB / 128, fdinfo_number(self->q.rd, "size"));
 }
 
+/* 17 pages of messages and three that say where some were lost; kmalloc() takes 32 and 4. */
+TEST_F(memcg, beyond_mainline_no_memory_is_lost_to_rounding)
+{
+	struct queue queues[100];
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		ASSERT_EQ(0, open_queue(&queues[i], O_NONBLOCK));
+		ASSERT_EQ(0, set_size(&queues[i], 544));
+	}
+	/* Pages are charged in batches, and an inode and two files are, too. */
+	EXPECT_LE(self->before + 7 * MIB, in_use(self->current));
+	EXPECT_GE(self->before + 10 * MIB, in_use(self->current));
+	for (i = 0; i < 100; i++) {
+		close(queues[i].rd);
+		close(queues[i].wr);
+	}
+	EXPECT_TRUE(all_is_given_back(self->current, self->before));
+}
+
 TEST_HARNESS_MAIN
