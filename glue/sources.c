@@ -64,7 +64,8 @@ struct watch_object *watch_object_get(struct watch_object **slot,
 	object = kzalloc_obj(*object, GFP_KERNEL_ACCOUNT);
 	if (!object)
 		return NULL;
-	__init_watch_list(&object->list, source->release_watch, source->name);
+	__init_watch_list(&object->list, source->release_watch, source->name,
+			  false);
 	object->id = id;
 	other = cmpxchg(slot, NULL, object);
 	if (!other)

@@ -11,7 +11,9 @@
 #define _LINUX_WATCH_QUEUE_H
 
 #include <uapi/linux/watch_queue.h>
+#include <linux/atomic.h>
 #include <linux/errno.h>
+#include <linux/kconfig.h>
 #include <linux/rbtree.h>
 #include <linux/rcupdate.h>
 #include <linux/spinlock.h>
@@ -48,6 +50,9 @@ struct watch {
 	/* public: */
 	u64			id;
 	u32			info_id;
+	/* private: its release is counted, see &watch_list.released */
+	bool			counts;
+	/* public: */
 	void			*private;
 	/* private: */
 	struct watch_list	*watch_list;
@@ -64,7 +69,11 @@ struct watch {
  * @release_watch: Called for each watch that leaves the list, in the context
  *	of whoever removes it and without locks held; or %NULL.
  * @source: The name of the source, for people to read; or %NULL.
- * @lock: Serialises changes of @watchers.
+ * @lock: Serialises changes of @watchers and @taken.
+ * @taken: The number of watches that have been taken off.
+ * @released: The number of those of them for which @release_watch has returned,
+ *	if that is a module's.
+ * @counts: @release_watch is a module's.
  *
  * Must stay readable for a grace period after its last watch is removed, unless
  * nobody can be posting to it by then.
@@ -74,7 +83,10 @@ struct watch_list {
 	struct hlist_head	watchers;
 	void			(*release_watch)(struct watch *watch);
 	const char		*source;
-	spinlock_t		lock;		/* of @watchers */
+	spinlock_t		lock;		/* of @watchers and @taken */
+	u32			taken;
+	atomic_t		released;
+	bool			counts;
 };
 
 void __post_watch_notification(struct watch_list *wlist,
@@ -88,6 +100,8 @@ void init_watch(struct watch *watch, struct watch_queue *wqueue);
 int add_watch_to_object(struct watch *watch, struct watch_list *wlist);
 int remove_watch_from_object(struct watch_list *wlist, struct watch_queue *wq,
 			     u64 id, bool all);
+void wait_for_released_watches(struct watch_list *wlist);
+void watch_list_count_released(struct watch_list *wlist);
 
 /* For fs/pipe.c */
 int watch_queue_init_inode(struct inode *inode);
@@ -96,12 +110,15 @@ long watch_queue_fcntl(struct file *file, unsigned int cmd);
 
 static inline void __init_watch_list(struct watch_list *wlist,
 				     void (*release_watch)(struct watch *watch),
-				     const char *source)
+				     const char *source, bool is_module)
 {
 	INIT_HLIST_HEAD(&wlist->watchers);
 	spin_lock_init(&wlist->lock);
 	wlist->release_watch = release_watch;
 	wlist->source = source;
+	wlist->taken = 0;
+	atomic_set(&wlist->released, 0);
+	wlist->counts = is_module && release_watch;
 }
 
 /**
@@ -113,7 +130,8 @@ static inline void __init_watch_list(struct watch_list *wlist,
  * is called.
  */
 #define init_watch_list(wlist, release_watch)				\
-	__init_watch_list(wlist, release_watch, KBUILD_MODNAME)
+	__init_watch_list(wlist, release_watch, KBUILD_MODNAME,		\
+			  __is_defined(MODULE))
 
 /**
  * post_watch_notification - Post a message to all that watch an object.
@@ -143,13 +161,19 @@ static inline void post_watch_notification(struct watch_list *wlist,
  * @wlist: The list, allocated with kmalloc(), or %NULL.
  * @id: The object, for the removal notifications that the watchers get.
  *
- * Context: As &watch_list.release_watch demands; otherwise as for
- * post_watch_notification().
+ * In a module, &watch_list.release_watch has returned for each watch when this
+ * does, also for those of queues that are being closed.
+ *
+ * Context: In a module that has a &watch_list.release_watch, where one may
+ * sleep, but not in that function.  Otherwise as that demands; without one as
+ * for post_watch_notification().
  */
 static inline void remove_watch_list(struct watch_list *wlist, u64 id)
 {
 	if (wlist) {
 		remove_watch_from_object(wlist, NULL, id, true);
+		if (wlist->counts)
+			wait_for_released_watches(wlist);
 		kfree_rcu(wlist, rcu);
 	}
 }

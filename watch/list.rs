@@ -206,6 +206,9 @@ impl LockedList<'_> {
         // SAFETY: The watch is on the list, which is locked.
         unsafe { bindings::hlist_del_init_rcu(node) };
         trace::detach(watch.queue().name(), || self.list.info(watch));
+        // SAFETY: The list is initialised, and locked.
+        let taken = unsafe { &mut (*self.as_ptr()).taken };
+        *taken = taken.wrapping_add(1);
         // SAFETY: The list is initialised, and this does not change.
         let release_watch = unsafe { (*self.as_ptr()).release_watch };
         // SAFETY: It was on the list, and is off it now.

@@ -240,6 +240,8 @@ impl<'a> Pending<'a> {
         let watch = unsafe { &mut *self.watch.as_ptr() };
         watch.cred = cred;
         watch.watch_list = list;
+        // SAFETY: The list is initialised, and this does not change.
+        watch.counts = unsafe { (*list).counts };
         // INVARIANT: It has a reference to its queue and the `Watcher` from here on.
         Owning(self.watch)
     }
@@ -364,6 +366,7 @@ pub(super) struct Detached(Unlisted);
 
 impl Detached {
     /// Posts a removal notification, which names the object `id`, to the queue.
+    #[inline(always)]
     pub(super) fn notify(&self, id: u64) {
         self.0.queue().post(&Removal::new(self.0.info_id(), id));
     }
@@ -371,9 +374,34 @@ impl Detached {
     /// Gives the source a last look.  May sleep if the source does.
     pub(super) fn release(self) {
         if let Some(release_watch) = self.0.release_watch {
-            // SAFETY: The watch is valid and owned, and the caller holds no locks.
-            unsafe { release_watch(self.0.as_ptr()) };
+            // SAFETY: The watch is valid and owned, this is the function of its list, and the
+            // caller holds no locks.
+            unsafe { call_source(self.0.as_ptr(), release_watch) };
         }
+    }
+}
+
+/// Calls the source, and counts that if somebody may wait for it.
+///
+/// Out of line, as most sources have no such function.
+///
+/// # Safety
+///
+/// `watch` is off its list and owned, and `release_watch` is that of the list.  No locks are held.
+#[cold]
+#[inline(never)]
+unsafe fn call_source(
+    watch: *mut bindings::watch,
+    release_watch: unsafe extern "C" fn(*mut bindings::watch),
+) {
+    // SAFETY: The caller has a valid watch, and these do not change.
+    let (list, counts) = unsafe { ((*watch).watch_list, (*watch).counts) };
+    // SAFETY: The caller owns the watch and holds no locks.
+    unsafe { release_watch(watch) };
+    if counts {
+        // SAFETY: The list is one of a module, which keeps it until all its watches are counted,
+        // and this one has not been.
+        unsafe { bindings::watch_list_count_released(list) };
     }
 }
 

@@ -569,6 +569,45 @@ TEST_F(interleave, close_in_release_watch)
 	interleave_all(_metadata, &self->w, outcomes);
 }
 
+/* A module that removes its list can go when this returns. */
+TEST_F(interleave, who_removes_the_list_waits_for_a_close_in_release_watch)
+{
+	struct world *w = &self->w;
+	pid_t closer, waiter;
+	struct queue q;
+	int status;
+
+	w->hold = open_hold();
+	ASSERT_NE(-1, w->hold);
+	ASSERT_EQ(0, open_queue(&q, 0));
+	ASSERT_EQ(0, hold_attach(w->hold, q.rd, ITS, 1));
+	ASSERT_EQ(0, ioctl(w->hold, WATCH_HOLD_ARM, &(uint32_t){ WATCH_HOLD_RELEASING }));
+	closer = fork_with_files();
+	ASSERT_NE(-1, closer);
+	if (closer == 0) {
+		close(q.wr);
+		ioctl(w->hold, WATCH_HOLD_READY);
+		_exit(close(q.rd) != 0);
+	}
+	ASSERT_EQ(0, ioctl(w->hold, WATCH_HOLD_START));
+	ASSERT_EQ(0, ioctl(w->hold, WATCH_HOLD_LISTED));
+	waiter = fork_with_files();
+	ASSERT_NE(-1, waiter);
+	if (waiter == 0)
+		_exit(ioctl(w->hold, WATCH_HOLD_WAIT) != 0);
+	usleep(200000);
+	EXPECT_EQ(1, ioctl(w->hold, WATCH_HOLD_IS_HELD));
+	EXPECT_EQ(0, waitpid(waiter, &status, WNOHANG));
+	ASSERT_EQ(0, ioctl(w->hold, WATCH_HOLD_END));
+	EXPECT_EQ(waiter, waitpid(waiter, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(closer, waitpid(closer, &status, 0));
+	EXPECT_EQ(0, status);
+	/* Nobody is left to wait for. */
+	EXPECT_EQ(0, ioctl(w->hold, WATCH_HOLD_WAIT));
+	close(w->hold);
+}
+
 TEST_F(interleave, death_of_the_source_before_the_watcher_is_notified)
 {
 	static const struct outcome outcomes[] = {

@@ -83,5 +83,7 @@ struct watch_hold_counts {
 #define WATCH_HOLD_LISTED	_IO('h', 14)
 /* Use the memory of watches that have just been freed, if there are any. */
 #define WATCH_HOLD_REUSE	_IO('h', 15)
+/* Wait until each watch that is off the list has been released. */
+#define WATCH_HOLD_WAIT		_IO('h', 16)
 
 #endif /* WATCH_HOLD_H */

@@ -43,6 +43,7 @@ struct object {
 struct hold_file {
 	struct mutex		lock;	/* of all members */
 	struct object __rcu	*object;
+	struct object		*dead;	/* Kept until its watches are released */
 	struct watch_queue	*pinned;
 	struct file		*gate;
 	wait_queue_head_t	*gate_head;
@@ -251,7 +252,6 @@ static int hold_detach(struct hold_file *file, struct object *object,
 
 static int hold_kill(struct hold_file *file, struct object *object, u64 id)
 {
-	bool was_there;
 	int ret;
 
 	WRITE_ONCE(object->dead, true);
@@ -259,11 +259,10 @@ static int hold_kill(struct hold_file *file, struct object *object, u64 id)
 	smp_mb();
 	ret = remove_watch_from_object(&object->list, NULL, id, true);
 	mutex_lock(&file->lock);
-	was_there = rcu_access_pointer(file->object);
+	if (rcu_access_pointer(file->object))
+		file->dead = object;
 	RCU_INIT_POINTER(file->object, NULL);
 	mutex_unlock(&file->lock);
-	if (was_there)
-		put_object(object);
 	return ret;
 }
 
@@ -468,6 +467,9 @@ static int hold_object_ioctl(struct hold_file *file, struct object *object,
 		return hold_start(object);
 	case WATCH_HOLD_LISTED:
 		return nr_listed(&object->list);
+	case WATCH_HOLD_WAIT:
+		wait_for_released_watches(&object->list);
+		return 0;
 	default:
 		return -ENOTTY;
 	}
@@ -542,6 +544,8 @@ static int hold_release(struct inode *inode, struct file *filp)
 		hold_kill(file, object, 0);
 		put_object(object);
 	}
+	wait_for_released_watches(&file->dead->list);
+	put_object(file->dead);
 	if (file->gate_head)
 		remove_wait_queue(file->gate_head, &file->gate_entry);
 	if (file->gate)

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Modules wait for their watches to be released: who waits for a variable, which
+ * is a macro in C.
+ */
+
+#include <linux/atomic.h>
+#include <linux/spinlock.h>
+#include <linux/wait_bit.h>
+#include <linux/watch_queue.h>
+
+/**
+ * wait_for_released_watches - Wait until release_watch() has returned.
+ * @wlist: The list, of a module, from which all watches have been removed and
+ *	to which none is added any more.
+ *
+ * For lists that are not removed by remove_watch_list(), which calls this.
+ *
+ * Context: Where one may sleep, but not in release_watch().
+ */
+void wait_for_released_watches(struct watch_list *wlist)
+{
+	u32 taken;
+
+	spin_lock_irq(&wlist->lock);
+	taken = wlist->taken;
+	spin_unlock_irq(&wlist->lock);
+	wait_var_event(&wlist->released,
+		       atomic_read_acquire(&wlist->released) == taken);
+}
+
+void watch_list_count_released(struct watch_list *wlist)
+{
+	/* With the last one the list may be gone: only its address is used. */
+	atomic_inc_return(&wlist->released);
+	wake_up_var(&wlist->released);
+}
