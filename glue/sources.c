@@ -75,6 +75,15 @@ struct watch_object *watch_object_get(struct watch_object **slot,
 }
 
 /*
+ * bindgen is wrong about where the members of a task_struct are, as one of them
+ * has an alignment that it does not see.
+ */
+const struct cred *watch_kernel_cred(void)
+{
+	return kernel_cred();
+}
+
+/*
  * The hooks of fanotify are called here as well, so that a policy that knows
  * of nothing else holds.
  */
@@ -122,20 +131,14 @@ RUST_EXPORT_GPL(watch_superblock_key);
 RUST_EXPORT_GPL(__watch_superblock_set_readonly);
 #endif
 
-/*
- * bindgen is wrong about where the members of a task_struct are, as one of them
- * has an alignment that it does not see.
- */
 #ifdef CONFIG_WATCH_BLOCK
-const struct cred *watch_kernel_cred(void)
-{
-	return kernel_cred();
-}
-
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_block_key, HZ);
 DEFINE_WATCH_SOURCE(watch_block_source, watch_block_key, "block", release_watch);
 /* Of all devices, which is an object of its own */
 struct watch_object *watch_block_all;
+
+/* For drivers that are modules */
+EXPORT_SYMBOL_GPL(watch_block_key);
 #endif
 
 #ifdef CONFIG_WATCH_DEVICE

@@ -27,7 +27,6 @@ struct kqid;
 struct list_head;
 struct mnt_namespace;
 struct mount;
-struct request;
 struct super_block;
 struct usb_device;
 
@@ -60,6 +59,7 @@ struct watch_object {
 
 void watch_source_get(struct watch_source *source);
 void watch_source_put(struct watch_source *source);
+const struct cred *watch_kernel_cred(void);
 int watch_source_ask_security(u32 type, struct file *file);
 struct watch_object *watch_object_get(struct watch_object **object,
 				      struct watch_source *source, u64 id);
@@ -184,18 +184,24 @@ extern struct static_key_false_deferred watch_block_key;
 extern struct watch_source watch_block_source;
 extern struct watch_object *watch_block_all;
 
-void __watch_block_error(struct request *req, u8 status, unsigned int bytes);
-const struct cred *watch_kernel_cred(void);
-
+void __watch_block_error(struct block_device *bdev, u32 opf, u8 kind,
+			 int error, u64 sector, unsigned int bytes);
 /*
- * A request failed, from where it is on and for a number of bytes.  It still
- * has the bio that failed.
+ * In block/blk-core.c: I/O to a device or a partition failed.  The sector is
+ * counted on the whole device; no bytes are a range that is not known, or none.
  */
-static inline void watch_block_error(struct request *req, blk_status_t status,
-				     unsigned int bytes)
+void watch_block_error(struct block_device *bdev, blk_opf_t opf,
+		       blk_status_t status, sector_t sector, unsigned int bytes);
+
+/* The same, where it is not known which partition of a disk the I/O was to. */
+void watch_block_disk_error(struct gendisk *disk, blk_opf_t opf,
+			    blk_status_t status, sector_t sector,
+			    unsigned int bytes);
+
+/* What is done for watch_block_error() only is done only if this is true. */
+static inline bool watch_block_is_watched(void)
 {
-	if (static_branch_unlikely(&watch_block_key.key))
-		__watch_block_error(req, (__force u8)status, bytes);
+	return static_branch_unlikely(&watch_block_key.key);
 }
 
 /* A block device can no longer be opened. */
@@ -211,8 +217,20 @@ static inline void watch_block_free(struct block_device *bdev)
 	kfree(bdev->bd_watch_object);
 }
 #elif defined(CONFIG_BLOCK)
-static inline void watch_block_error(struct request *req, blk_status_t status,
+static inline bool watch_block_is_watched(void)
+{
+	return false;
+}
+
+static inline void watch_block_error(struct block_device *bdev, blk_opf_t opf,
+				     blk_status_t status, sector_t sector,
 				     unsigned int bytes)
+{
+}
+
+static inline void watch_block_disk_error(struct gendisk *disk, blk_opf_t opf,
+					  blk_status_t status, sector_t sector,
+					  unsigned int bytes)
 {
 }
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests to block devices that fail.
+//! I/O of block devices that fails.
 //!
 //! A watch is on a block device, not on its number: it is removed before that is used again.
 
 use kernel::{
     bindings,
-    cred::Credential,
     fs::LocalFile,
     prelude::*,
     sync::{
@@ -17,19 +16,19 @@ use kernel::{
 };
 
 use super::{
-    source::{assert_layout, major_minor, op_and_error, Object, Slot, Source},
+    source::{assert_layout, kernel_credentials, major_minor, op_and_error, Object, Slot, Source},
     up_to, Request, Support,
 };
 
 pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_BLOCK_NOTIFY;
 
 pub(super) const SUPPORT: Support = Support {
-    subtypes: up_to(bindings::block_notification_subtype_NOTIFY_BLOCK_OTHER),
+    subtypes: up_to(bindings::block_notification_subtype_NOTIFY_BLOCK_INVALID),
     watch_flags: 0,
     features: bindings::WATCH_FEATURE_ADD | bindings::WATCH_FEATURE_ALL,
 };
 
-/// A request failed: `struct block_notification`.
+/// I/O failed: `struct block_notification`.
 #[repr(C)]
 #[derive(IntoBytes)]
 struct Failure {
@@ -203,40 +202,36 @@ unsafe fn slot_of<'a>(bdev: *mut bindings::block_device) -> Slot<'a> {
     unsafe { Slot::from_raw(slot) }
 }
 
-/// Posts that a request failed.
+/// Posts that I/O failed.
 ///
 /// Context: Any but NMI.
 ///
 /// # Safety
 ///
-/// `request` is valid, is for a disk, and has the bio that failed.
+/// `bdev` is valid, and is of a disk that has been added.
 #[export]
 pub(crate) unsafe extern "C" fn __watch_block_error(
-    request: *mut bindings::request,
-    status: u8,
+    bdev: *mut bindings::block_device,
+    opf: u32,
+    kind: u8,
+    error: c_int,
+    sector: u64,
     bytes: c_uint,
 ) {
-    // SAFETY: The caller has a valid request.
-    let request = unsafe { &*request };
-    // SAFETY: A request has a queue, and the caller has one for a disk.
-    let disk = unsafe { &*(*request.q).disk };
-    // SAFETY: The caller has a request with a bio, which has a device.
-    let part = unsafe { (*request.bio).bi_bdev };
-    // SAFETY: Any number will do.
-    let error = unsafe { bindings::blk_status_to_errno(status) }.unsigned_abs();
+    // SAFETY: The caller has a valid device, which has a disk.
+    let disk = unsafe { &*(*bdev).bd_disk };
     let whole = disk.part0;
     // SAFETY: A disk has the device that is all of it.
     let (dev_major, dev_minor) = major_minor(unsafe { (*whole).bd_dev });
     let mut message = Failure {
-        watch: Header::new(subtype(error))
-            .with_type_info(op_and_error(operation(request.cmd_flags), error)),
+        watch: Header::new(kind).with_type_info(op_and_error(operation(opf), error.unsigned_abs())),
         diskseq: disk.diskseq,
-        sector: request.__sector,
+        sector,
         len: bytes,
         dev_major,
         dev_minor,
-        // SAFETY: The device is that of the bio.
-        partition: unsafe { partition_number(part) },
+        // SAFETY: The caller has a valid device.
+        partition: unsafe { partition_number(bdev) },
     };
 
     // The current task is whichever the interrupt came to, and not the one that made the request.
@@ -247,34 +242,12 @@ pub(crate) unsafe extern "C" fn __watch_block_error(
         }
     };
     post(all_devices());
-    // SAFETY: The request keeps the disk.
+    // SAFETY: The I/O that has not ended yet keeps the disk.
     post(unsafe { slot_of(whole) });
-    if part != whole {
-        // SAFETY: The bio keeps the device.
-        post(unsafe { slot_of(part) });
+    if bdev != whole {
+        // SAFETY: It keeps the partition, too.
+        post(unsafe { slot_of(bdev) });
     }
-}
-
-fn kernel_credentials() -> &'static Credential {
-    // SAFETY: These are those of the first task, which are never freed.
-    unsafe { Credential::from_ptr(bindings::watch_kernel_cred()) }
-}
-
-/// Returns the kind of failure.
-fn subtype(error: u32) -> u8 {
-    let subtype = match error {
-        bindings::EIO => bindings::block_notification_subtype_NOTIFY_BLOCK_IO,
-        bindings::ETIMEDOUT => bindings::block_notification_subtype_NOTIFY_BLOCK_TIMEOUT,
-        bindings::ENOSPC => bindings::block_notification_subtype_NOTIFY_BLOCK_NO_SPACE,
-        bindings::ENOLINK => bindings::block_notification_subtype_NOTIFY_BLOCK_TRANSPORT,
-        bindings::EREMOTEIO => bindings::block_notification_subtype_NOTIFY_BLOCK_TARGET,
-        bindings::EBADE => bindings::block_notification_subtype_NOTIFY_BLOCK_NEXUS,
-        bindings::ENODATA => bindings::block_notification_subtype_NOTIFY_BLOCK_MEDIUM,
-        bindings::EILSEQ => bindings::block_notification_subtype_NOTIFY_BLOCK_PROTECTION,
-        bindings::ENOMEM => bindings::block_notification_subtype_NOTIFY_BLOCK_RESOURCE,
-        _ => bindings::block_notification_subtype_NOTIFY_BLOCK_OTHER,
-    };
-    subtype as u8
 }
 
 /// Returns what was to be done, given `cmd_flags`.

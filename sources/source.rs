@@ -176,6 +176,12 @@ pub(super) const fn op_and_error(op: u32, error: u32) -> u16 {
     (op << TO_OP | error << TO_ERROR) as u16
 }
 
+/// Returns the credentials for what no task can be said to have caused.
+pub(super) fn kernel_credentials() -> &'static Credential {
+    // SAFETY: These are those of the first task, which are never freed.
+    unsafe { Credential::from_ptr(bindings::watch_kernel_cred()) }
+}
+
 /// Returns the major and the minor number of a device.
 pub(super) fn major_minor(dev: bindings::dev_t) -> (u32, u32) {
     (dev >> bindings::MINORBITS, dev & bindings::MINORMASK)

@@ -298,7 +298,15 @@ enum block_notification_subtype {
 	NOTIFY_BLOCK_MEDIUM	= 6,	/* Critical medium error */
 	NOTIFY_BLOCK_PROTECTION	= 7,	/* Integrity or encryption */
 	NOTIFY_BLOCK_RESOURCE	= 8,	/* Kernel resource */
-	NOTIFY_BLOCK_OTHER	= 9,	/* See error */
+	NOTIFY_BLOCK_OTHER	= 9,	/* A kind that has no name here */
+	NOTIFY_BLOCK_NOT_SUPPORTED = 10, /* Operation not supported */
+	NOTIFY_BLOCK_BUSY	= 11,	/* Device resource */
+	NOTIFY_BLOCK_AGAIN	= 12,	/* It would have had to wait */
+	NOTIFY_BLOCK_ZONES_OPEN	= 13,	/* Too many zones are open */
+	NOTIFY_BLOCK_ZONES_ACTIVE = 14,	/* Too many zones are active */
+	NOTIFY_BLOCK_OFFLINE	= 15,	/* The device is offline */
+	NOTIFY_BLOCK_DURATION_LIMIT = 16, /* It took longer than allowed */
+	NOTIFY_BLOCK_INVALID	= 17,	/* Not a valid request */
 };
 
 /* WATCH_INFO_OP: the operation that failed */
@@ -314,7 +322,8 @@ enum watch_block_op {
 };
 
 /*
- * Message of WATCH_TYPE_BLOCK_NOTIFY: a request failed, or some of it.
+ * Message of WATCH_TYPE_BLOCK_NOTIFY: a request failed, or some of it.  If sector
+ * and len are 0, it has no range (a flush), or what failed of it is not known.
  * WATCH_INFO_OP is enum watch_block_op, WATCH_INFO_ERROR the errno.
  */
 struct block_notification {

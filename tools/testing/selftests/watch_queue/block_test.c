@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <linux/blkpg.h>
+#include <sys/uio.h>
 
 #define BLOCK		WATCH_TYPE_BLOCK_NOTIFY
 #define STORM		100000
@@ -243,9 +244,13 @@ TEST_F(block, every_kind)
 		{ "MEDIUM", NOTIFY_BLOCK_MEDIUM, ENODATA },
 		{ "PROTECTION", NOTIFY_BLOCK_PROTECTION, EILSEQ },
 		{ "RESOURCE", NOTIFY_BLOCK_RESOURCE, ENOMEM },
-		{ "OFFLINE", NOTIFY_BLOCK_OTHER, ENODEV },
-		{ "DURATION_LIMIT", NOTIFY_BLOCK_OTHER, ETIME },
-		{ "INVAL", NOTIFY_BLOCK_OTHER, EINVAL },
+		{ "NOTSUPP", NOTIFY_BLOCK_NOT_SUPPORTED, EOPNOTSUPP },
+		{ "DEV_RESOURCE", NOTIFY_BLOCK_BUSY, EBUSY },
+		{ "ZONE_OPEN_RESOURCE", NOTIFY_BLOCK_ZONES_OPEN, ETOOMANYREFS },
+		{ "ZONE_ACTIVE_RESOURCE", NOTIFY_BLOCK_ZONES_ACTIVE, EOVERFLOW },
+		{ "OFFLINE", NOTIFY_BLOCK_OFFLINE, ENODEV },
+		{ "DURATION_LIMIT", NOTIFY_BLOCK_DURATION_LIMIT, ETIME },
+		{ "INVAL", NOTIFY_BLOCK_INVALID, EINVAL },
 	};
 	struct disk loop = { 0 };
 	union message message;
@@ -302,6 +307,81 @@ TEST_F(block, what_fails_before_it_is_a_request)
 	close(fd);
 }
 
+/* A disk with a cache that only a flush can have written to the medium */
+TEST_F(block, write_that_is_followed_by_a_flush)
+{
+	union message message;
+	struct iovec iov = { .iov_base = aligned_buffer(), .iov_len = 512 };
+	struct disk disk;
+	int fd;
+
+	ASSERT_EQ(0, prepare_disk(&disk, "block_test2"));
+	ASSERT_EQ(0, configure(&disk, "cache_size", "1"));
+	ASSERT_EQ(0, configure(&disk, "fua", "0"));
+	ASSERT_EQ(0, configure(&disk, "power", "1"));
+	fd = open(disk.node, O_RDWR | O_DIRECT | O_CLOEXEC);
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, fd, 0));
+	EXPECT_EQ(512, pwritev2(fd, &iov, 1, 20 * 512, RWF_DSYNC));
+	EXPECT_NOTHING(&self->s);
+	ASSERT_EQ(0, set_bad(&disk, 1, 20, 20));
+	EXPECT_FAILS(EIO, pwritev2(fd, &iov, 1, 20 * 512, RWF_DSYNC));
+	EXPECT_BLOCK(NOTIFY_BLOCK_IO, EIO);
+	EXPECT_EQ(WATCH_BLOCK_WRITE, op_of(&message));
+	EXPECT_EQ(20, message.block.sector);
+	EXPECT_EQ(512, message.block.len);
+	EXPECT_NOTHING(&self->s);
+	close(fd);
+	remove_disk(&disk);
+}
+
+/* The disk below reports its request, and the mapped device its own I/O. */
+TEST_F(block, device_without_requests)
+{
+	union message message;
+	struct disk mapped;
+	struct stream above;
+	char below[64];
+	uint64_t diskseq;
+	struct stat st;
+	int fd;
+
+	snprintf(below, sizeof(below), "%s 2048", self->disk.node);
+	fd = make_mapped(&mapped, "block_test", 1024, "linear", below);
+	if (fd == -1 && errno == ENOENT)
+		SKIP(return, "no device mapper in this kernel");
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, fstat(fd, &st));
+	ASSERT_EQ(0, ioctl(fd, BLKGETDISKSEQ, &diskseq));
+	ASSERT_EQ(0, open_stream(&above));
+	ASSERT_EQ(0, add_watch(above.rd, BLOCK, fd, 0));
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
+	EXPECT_EQ(4096, read_sectors(fd, 16, 8));
+	EXPECT_NOTHING(&above);
+	ASSERT_EQ(0, set_bad(&self->disk, 1, 2048 + 16, 2048 + 23));
+	EXPECT_FAILS(EIO, read_sectors(fd, 16, 8));
+	EXPECT_BLOCK(NOTIFY_BLOCK_IO, EIO);
+	EXPECT_EQ(2048 + 16, message.block.sector);
+	EXPECT_MESSAGE(&above, BLOCK, NOTIFY_BLOCK_IO, block);
+	EXPECT_EQ(EIO, error_of(&message));
+	EXPECT_EQ(WATCH_BLOCK_READ, op_of(&message));
+	EXPECT_EQ(16, message.block.sector);
+	EXPECT_EQ(4096, message.block.len);
+	EXPECT_EQ(diskseq, message.block.diskseq);
+	EXPECT_EQ(major(st.st_rdev), message.block.dev_major);
+	EXPECT_EQ(minor(st.st_rdev), message.block.dev_minor);
+	EXPECT_FAILS(EIO, write_sectors(fd, 20, 1));
+	EXPECT_MESSAGE(&above, BLOCK, NOTIFY_BLOCK_IO, block);
+	EXPECT_EQ(WATCH_BLOCK_WRITE, op_of(&message));
+	EXPECT_EQ(20, message.block.sector);
+	EXPECT_EQ(512, message.block.len);
+	EXPECT_NOTHING(&above);
+	close(fd);
+	EXPECT_EQ(0, remove_mapped("block_test"));
+	EXPECT_MESSAGE(&above, WATCH_TYPE_META, WATCH_META_REMOVAL_NOTIFICATION, removal);
+	EXPECT_NOTHING(&above);
+}
+
 TEST_F(block, who_may_watch)
 {
 	int only_path = open(self->disk.node, O_PATH | O_CLOEXEC);
@@ -356,6 +436,7 @@ FIXTURE(scsi)
 {
 	struct stream s;
 	int fd;
+	char node[32];
 	char error[128];
 };
 
@@ -384,8 +465,9 @@ FIXTURE_SETUP(scsi)
 		while (disks && (entry = readdir(disks)) != NULL) {
 			if (entry->d_name[0] == '.')
 				continue;
-			snprintf(path, sizeof(path), "/dev/%.16s", entry->d_name);
-			self->fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+			snprintf(self->node, sizeof(self->node), "/dev/%.16s",
+				 entry->d_name);
+			self->fd = open(self->node, O_RDWR | O_DIRECT | O_CLOEXEC);
 		}
 		break;
 	}
@@ -398,17 +480,24 @@ FIXTURE_TEARDOWN(scsi)
 {
 }
 
-#define READ_10		0x28
+#define READ_10			0x28
+#define SYNCHRONIZE_CACHE_10	0x35
 
 /*
- * Have READ(10) end with a host byte, a status byte and a sense: the format is
+ * Have a command end with a host byte, a status byte and a sense: the format is
  * that of sdebug_error_write() in drivers/scsi/scsi_debug.c.
  */
+static int fail_command(const char *error, int command, int host, int status, int key,
+			int asc, int ascq)
+{
+	return write_to(error, "2 -1 0x%x 0x%x 0x0 0x%x 0x%x 0x%x 0x%x\n",
+			command, host, status, key, asc, ascq);
+}
+
 static int fail_read(const char *error, int host, int status, int key, int asc,
 		     int ascq)
 {
-	return write_to(error, "2 -1 0x%x 0x%x 0x0 0x%x 0x%x 0x%x 0x%x\n",
-			READ_10, host, status, key, asc, ascq);
+	return fail_command(error, READ_10, host, status, key, asc, ascq);
 }
 
 #define EXPECT_KIND(what, number)					\
@@ -444,6 +533,65 @@ TEST_F(scsi, kinds_of_failure)
 	/* Data protect: space allocation failed write protect */
 	ASSERT_EQ(0, fail_read(self->error, 0, 2, 7, 0x27, 7));
 	EXPECT_KIND(NOTIFY_BLOCK_NO_SPACE, ENOSPC);
+}
+
+#define EXPECT_FLUSH(stream)						\
+	do {								\
+		EXPECT_MESSAGE(stream, BLOCK, NOTIFY_BLOCK_MEDIUM, block); \
+		EXPECT_EQ(ENODATA, error_of(&message));			\
+		EXPECT_EQ(WATCH_BLOCK_FLUSH, op_of(&message));		\
+		EXPECT_EQ(0, message.block.sector);			\
+		EXPECT_EQ(0, message.block.len);			\
+		EXPECT_NOTHING(stream);					\
+	} while (0)
+
+/* Have flushes end with a medium error: unrecovered read error. */
+static int fail_flush(const char *error)
+{
+	return fail_command(error, SYNCHRONIZE_CACHE_10, 0, 2, 3, 0x11, 0);
+}
+
+static int fail_flush_no_more(const char *error)
+{
+	return write_to(error, "- 2 0x%x\n", SYNCHRONIZE_CACHE_10);
+}
+
+/* What was written can be lost, and no range of it is known. */
+TEST_F(scsi, failed_flush)
+{
+	union message message;
+
+	ASSERT_EQ(512, write_sectors(self->fd, 8, 1));
+	ASSERT_EQ(0, fsync(self->fd));
+	EXPECT_NOTHING(&self->s);
+	ASSERT_EQ(0, fail_flush(self->error));
+	EXPECT_FAILS(ENODATA, fsync(self->fd));
+	EXPECT_EQ(0, fail_flush_no_more(self->error));
+	EXPECT_FLUSH(&self->s);
+}
+
+TEST_F(scsi, failed_flush_of_a_device_without_requests)
+{
+	union message message;
+	struct disk mapped;
+	struct stream above;
+	char below[64];
+	int fd;
+
+	snprintf(below, sizeof(below), "%s 0", self->node);
+	fd = make_mapped(&mapped, "block_test", 1024, "linear", below);
+	if (fd == -1 && errno == ENOENT)
+		SKIP(return, "no device mapper in this kernel");
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, open_stream(&above));
+	ASSERT_EQ(0, add_watch(above.rd, BLOCK, fd, 0));
+	ASSERT_EQ(0, fail_flush(self->error));
+	EXPECT_FAILS(ENODATA, fsync(fd));
+	EXPECT_EQ(0, fail_flush_no_more(self->error));
+	EXPECT_FLUSH(&self->s);
+	EXPECT_FLUSH(&above);
+	close(fd);
+	EXPECT_EQ(0, remove_mapped("block_test"));
 }
 
 TEST_HARNESS_MAIN

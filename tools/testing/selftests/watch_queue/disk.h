@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* A disk that fails on request: null_blk, set up by configfs */
+/*
+ * A disk that fails on request: null_blk, set up by configfs; and devices above it
+ */
 #ifndef WATCH_QUEUE_TEST_DISK_H
 #define WATCH_QUEUE_TEST_DISK_H
 
 #include "commands.h"
 
+#include <linux/dm-ioctl.h>
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <stdint.h>
@@ -45,24 +48,30 @@ static inline void remove_disk(const struct disk *disk)
 #define IN_SOFTIRQ		"1"
 #define IN_HARD_INTERRUPT	"2"
 
-/* A disk of 64 MiB, kept in memory */
-static inline int make_disk_completing(struct disk *disk, const char *name,
-				       const char *where)
+/* A disk of 64 MiB, kept in memory, that has not been switched on yet */
+static inline int prepare_disk(struct disk *disk, const char *name)
 {
 	mkdir("/sys/kernel/config", 0755);
 	mount("none", CONFIGFS, "configfs", 0, NULL);
 	snprintf(disk->dir, sizeof(disk->dir), CONFIGFS "/nullb/%s", name);
+	snprintf(disk->node, sizeof(disk->node), "/dev/%s", name);
 	/* What a test that failed left behind */
 	remove_disk(disk);
 	if (mkdir(disk->dir, 0755) == -1 ||
 	    configure(disk, "memory_backed", "1") == -1 ||
 	    configure(disk, "size", "64") == -1 ||
-	    configure(disk, "blocksize", "512") == -1 ||
-	    configure(disk, "irqmode", where) == -1 ||
-	    configure(disk, "power", "1") == -1)
+	    configure(disk, "blocksize", "512") == -1)
 		return -1;
-	snprintf(disk->node, sizeof(disk->node), "/dev/%s", name);
 	return 0;
+}
+
+static inline int make_disk_completing(struct disk *disk, const char *name,
+				       const char *where)
+{
+	if (prepare_disk(disk, name) == -1 ||
+	    configure(disk, "irqmode", where) == -1)
+		return -1;
+	return configure(disk, "power", "1");
 }
 
 static inline int make_disk(struct disk *disk, const char *name)
@@ -144,6 +153,67 @@ static inline int make_loop(struct disk *loop, const char *backing)
 		return -1;
 	close(config.fd);
 	return fd;
+}
+
+/*
+ * A device of the device mapper, with one target.  It has no requests of its own.
+ * Returns it, open, or -1 with ENOENT if the kernel has none.
+ */
+static inline int make_mapped(struct disk *mapped, const char *name, unsigned long sectors,
+			      const char *target, const char *arguments)
+{
+	struct {
+		struct dm_ioctl header;
+		struct dm_target_spec spec;
+		char arguments[128];
+	} command;
+	static const unsigned int steps[] = {
+		DM_DEV_CREATE, DM_TABLE_LOAD, DM_DEV_SUSPEND,
+	};
+	int control = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+	size_t i;
+
+	if (control == -1)
+		return -1;
+	for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		memset(&command, 0, sizeof(command));
+		command.header.version[0] = DM_VERSION_MAJOR;
+		command.header.data_size = sizeof(command);
+		snprintf(command.header.name, sizeof(command.header.name), "%s", name);
+		if (steps[i] == DM_TABLE_LOAD) {
+			command.header.data_start = sizeof(command.header);
+			command.header.target_count = 1;
+			command.spec.length = sectors;
+			snprintf(command.spec.target_type, sizeof(command.spec.target_type),
+				 "%s", target);
+			snprintf(command.arguments, sizeof(command.arguments), "%s",
+				 arguments);
+		}
+		/* Without DM_SUSPEND_FLAG the last step is to resume it. */
+		if (ioctl(control, steps[i], &command) == -1) {
+			close(control);
+			return -1;
+		}
+	}
+	close(control);
+	snprintf(mapped->node, sizeof(mapped->node), "/dev/dm-%u",
+		 minor(command.header.dev));
+	return open(mapped->node, O_RDWR | O_DIRECT | O_CLOEXEC);
+}
+
+static inline int remove_mapped(const char *name)
+{
+	struct dm_ioctl command = {
+		.version = { DM_VERSION_MAJOR },
+		.data_size = sizeof(command),
+	};
+	int control = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+	int result;
+
+	snprintf(command.name, sizeof(command.name), "%s", name);
+	result = ioctl(control, DM_DEV_REMOVE, &command);
+	close(control);
+	return result;
 }
 
 /* A buffer for direct I/O: 64 KiB */

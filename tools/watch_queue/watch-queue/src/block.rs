@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Block devices: requests to them that fail.
+//! Block devices: their I/O that fails.
 
 use std::{fmt, num::NonZeroU32};
 
@@ -10,7 +10,7 @@ use crate::{
     DeviceNumber, Errno, Message, MessageType,
 };
 
-/// A request to a block device failed, or some of it: `WATCH_TYPE_BLOCK_NOTIFY`.
+/// I/O to a block device failed, or some of it: `WATCH_TYPE_BLOCK_NOTIFY`.
 ///
 /// ```
 /// use watch_queue::{BlockEvent, BlockOp};
@@ -36,7 +36,8 @@ pub struct BlockEvent {
     pub op: BlockOp,
     /// Where on the whole device, in sectors of 512 bytes.
     pub sector: u64,
-    /// How much of it failed, in bytes.
+    /// How much of it failed, in bytes.  If this and the sector are 0, the operation has no range
+    /// (a flush), or the kernel does not know which part of it failed.
     pub len: u32,
     /// The errno.
     pub error: Errno,
@@ -74,8 +75,24 @@ pub enum BlockFailure {
     Protection,
     /// The kernel was short of something.
     Resource,
-    /// None of these; [`error`](BlockEvent::error) tells.
+    /// None of these; [`error`](BlockEvent::error) says more.
     Other,
+    /// The device cannot do this.
+    NotSupported,
+    /// The device was short of something.
+    Busy,
+    /// It would have had to wait.
+    Again,
+    /// Too many zones are open.
+    ZonesOpen,
+    /// Too many zones are active.
+    ZonesActive,
+    /// The device is offline.
+    Offline,
+    /// It took longer than it was allowed to.
+    DurationLimit,
+    /// It was not a valid request.
+    Invalid,
 }
 
 /// What can be done with a block device: `enum watch_block_op`.
@@ -150,6 +167,14 @@ impl<'a> Source<'a> for BlockEvent {
         "protection",
         "resource",
         "other",
+        "notsupported",
+        "busy",
+        "again",
+        "zonesopen",
+        "zonesactive",
+        "offline",
+        "durationlimit",
+        "invalid",
     ];
 
     fn parse(message: Message<'a>) -> Option<Self> {
@@ -164,6 +189,14 @@ impl<'a> Source<'a> for BlockEvent {
             7 => BlockFailure::Protection,
             8 => BlockFailure::Resource,
             9 => BlockFailure::Other,
+            10 => BlockFailure::NotSupported,
+            11 => BlockFailure::Busy,
+            12 => BlockFailure::Again,
+            13 => BlockFailure::ZonesOpen,
+            14 => BlockFailure::ZonesActive,
+            15 => BlockFailure::Offline,
+            16 => BlockFailure::DurationLimit,
+            17 => BlockFailure::Invalid,
             _ => return None,
         };
         let bytes = message.bytes();
@@ -196,6 +229,9 @@ impl fmt::Display for BlockEvent {
             error,
             ..
         } = self;
-        write!(f, " {op}, {len} bytes at sector {sector}: {error}")
+        match (sector, len) {
+            (0, 0) => write!(f, " {op}: {error}"),
+            _ => write!(f, " {op}, {len} bytes at sector {sector}: {error}"),
+        }
     }
 }

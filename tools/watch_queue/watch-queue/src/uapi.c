@@ -170,7 +170,7 @@ static void put_messages(void)
 
 	put_mounts();
 	put_superblocks();
-	for (i = NOTIFY_BLOCK_IO; i <= NOTIFY_BLOCK_OTHER; i++)
+	for (i = NOTIFY_BLOCK_IO; i <= NOTIFY_BLOCK_INVALID; i++)
 		put_block(i, WATCH_BLOCK_READ);
 	for (i = WATCH_BLOCK_READ; i <= WATCH_BLOCK_OTHER; i++)
 		put_block(NOTIFY_BLOCK_IO, i);

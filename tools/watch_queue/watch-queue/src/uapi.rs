@@ -177,6 +177,14 @@ fn messages_are_those_of_the_kernel() {
         ("protection", BlockFailure::Protection),
         ("resource", BlockFailure::Resource),
         ("other", BlockFailure::Other),
+        ("notsupported", BlockFailure::NotSupported),
+        ("busy", BlockFailure::Busy),
+        ("again", BlockFailure::Again),
+        ("zonesopen", BlockFailure::ZonesOpen),
+        ("zonesactive", BlockFailure::ZonesActive),
+        ("offline", BlockFailure::Offline),
+        ("durationlimit", BlockFailure::DurationLimit),
+        ("invalid", BlockFailure::Invalid),
     ] {
         expect(name, block(failure, BlockOp::Read));
     }

@@ -31,7 +31,8 @@ Events, by type:
   mount       attached, detached, moved_from, moved_to, setattr, expired
   superblock  error, readonly, readwrite, quota
   block       io, timeout, nospace, transport, target, nexus, medium,
-              protection, resource, other
+              protection, resource, notsupported, busy, again, zonesopen,
+              zonesactive, offline, durationlimit, invalid, other
   device      added, removed, bound, unbound; connected, disconnected (of USB)
   Mainline kernels have meta and key.
 

@@ -206,6 +206,13 @@ fn events_of_block_devices() {
         &format!("block  timeout       8:16 partition 2 write of zeroes, {error}"),
         &json("2", "timeout", "write_zeroes"),
     );
+    let flush = [&wide(3)[..], &wide(0), &[0, 8, 16, 0]].concat();
+    expect(
+        "block=all",
+        &self::message(4, 15, 1, 19 << 4 | 2, &flush),
+        "block  offline       8:16 flush: No such device",
+        r#""type":"block","device":"8:16","partition":null,"diskseq":3,"event":"offline","op":"flush","sector":0,"len":0,"error":19"#,
+    );
 }
 
 #[test]
