@@ -4,8 +4,8 @@
  * which things happen.
  *
  * A hook costs a static branch as long as nothing of its source is watched.
- * Those of block devices may be called in any context but NMI, all others in
- * process context, with locks held or not.
+ * Those of block devices, and that of file systems' errors, may be called in any
+ * context but NMI, all others in process context, with locks held or not.
  */
 
 #ifndef _LINUX_WATCH_SOURCES_H
@@ -13,7 +13,8 @@
 
 #include <linux/bits.h>
 #include <linux/blk_types.h>
-#include <linux/fs/super_types.h>
+#include <linux/fs.h>
+#include <linux/fserror.h>
 #include <linux/jump_label_ratelimit.h>
 #include <linux/kobject.h>
 #include <linux/slab.h>
@@ -22,7 +23,7 @@
 struct block_device;
 struct cred;
 struct device;
-struct fserror_event;
+struct gendisk;
 struct kqid;
 struct list_head;
 struct mnt_namespace;
@@ -115,25 +116,31 @@ static inline void watch_mount(struct mount *mnt,
 extern struct static_key_false_deferred watch_superblock_key;
 extern struct watch_source watch_superblock_source;
 
-void __watch_superblock_error(const struct fserror_event *event);
-void __watch_superblock_set_readonly(struct super_block *sb, bool readonly);
+void __watch_superblock_error(struct super_block *sb, const struct inode *inode,
+			      enum fserror_type type, u64 pos, u64 len,
+			      int error);
+void __watch_superblock(struct super_block *sb,
+			enum superblock_notification_subtype subtype);
 void __watch_superblock_quota(struct super_block *sb, const struct kqid *qid,
 			      int warning);
 bool watch_superblock_can_be_mounted(const struct super_block *sb);
 
-/* An error has been reported. */
-static inline void watch_superblock_error(const struct fserror_event *event)
+/* An error is reported.  Any context but NMI will do. */
+static inline void watch_superblock_error(struct super_block *sb,
+					  const struct inode *inode,
+					  enum fserror_type type, loff_t pos,
+					  u64 len, int error)
 {
 	if (static_branch_unlikely(&watch_superblock_key.key))
-		__watch_superblock_error(event);
+		__watch_superblock_error(sb, inode, type, pos, len, error);
 }
 
-/* The file system has become read-only, or writable. */
-static inline void watch_superblock_set_readonly(struct super_block *sb,
-						 bool readonly)
+/* The file system is in another state now: one of those without more to say. */
+static inline void watch_superblock(struct super_block *sb,
+				    enum superblock_notification_subtype subtype)
 {
 	if (static_branch_unlikely(&watch_superblock_key.key))
-		__watch_superblock_set_readonly(sb, readonly);
+		__watch_superblock(sb, subtype);
 }
 
 /* A quota was exceeded; the warning is one of QUOTA_NL_*. */
@@ -144,7 +151,7 @@ static inline void watch_superblock_quota(struct super_block *sb,
 		__watch_superblock_quota(sb, qid, warning);
 }
 
-/* The file system is being shut down.  No file of it is open any more. */
+/* The file system has been shut down, and its devices are free again. */
 static inline void watch_superblock_gone(struct super_block *sb)
 {
 	if (sb->s_watch_object)
@@ -156,12 +163,15 @@ static inline void watch_superblock_free(struct super_block *sb)
 	kfree(sb->s_watch_object);
 }
 #else
-static inline void watch_superblock_error(const struct fserror_event *event)
+static inline void watch_superblock_error(struct super_block *sb,
+					  const struct inode *inode,
+					  enum fserror_type type, loff_t pos,
+					  u64 len, int error)
 {
 }
 
-static inline void watch_superblock_set_readonly(struct super_block *sb,
-						 bool readonly)
+static inline void watch_superblock(struct super_block *sb,
+				    enum superblock_notification_subtype subtype)
 {
 }
 

@@ -18,14 +18,17 @@ use kernel::{
 };
 
 use super::{
-    source::{assert_layout, major_minor, op_and_error, Object, ObjectWatches, Slot, Source},
+    source::{
+        assert_layout, kernel_credentials, major_minor, op_and_error, Object, ObjectWatches, Slot,
+        Source,
+    },
     up_to, Request, Support,
 };
 
 pub(super) const TYPE: u32 = bindings::watch_notification_type_WATCH_TYPE_SUPERBLOCK_NOTIFY;
 
 pub(super) const SUPPORT: Support = Support {
-    subtypes: up_to(bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_QUOTA),
+    subtypes: up_to(bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_THAWED),
     watch_flags: 0,
     features: bindings::WATCH_FEATURE_ADD,
 };
@@ -213,29 +216,34 @@ impl<'a> Superblock<'a> {
     }
 }
 
-fn post(mut message: impl Notification, watches: ObjectWatches<'_>) {
-    watches.post(&mut message, Cause::CurrentTask);
+fn post(mut message: impl Notification, watches: ObjectWatches<'_>, cause: Cause<'_>) {
+    watches.post(&mut message, cause);
 }
 
 /// Posts an error.
 ///
-/// Context: Process context.
+/// Context: Any but NMI.
 ///
 /// # Safety
 ///
-/// `event` is valid.
+/// `sb` is valid, and so is `inode`, unless it is null.
 #[export]
-pub(crate) unsafe extern "C" fn __watch_superblock_error(event: *const bindings::fserror_event) {
-    // SAFETY: The caller has a valid event, which nobody changes.
-    let event = unsafe { &*event };
-    // SAFETY: The event keeps its superblock from going.
-    let sb = unsafe { Superblock::from_raw(event.sb) };
+pub(crate) unsafe extern "C" fn __watch_superblock_error(
+    sb: *mut bindings::super_block,
+    inode: *const bindings::inode,
+    type_: bindings::fserror_type,
+    pos: u64,
+    len: u64,
+    error: c_int,
+) {
+    // SAFETY: The caller has a valid superblock.
+    let sb = unsafe { Superblock::from_raw(sb) };
     let Some(watches) = sb.slot().watches() else {
         return;
     };
-    // SAFETY: The event has a reference to its inode, if it is about one.
-    let ino = unsafe { event.inode.as_ref() }.map_or(0, |inode| inode.i_ino);
-    let op = match event.type_ {
+    // SAFETY: The caller has a valid inode, or none.
+    let ino = unsafe { inode.as_ref() }.map_or(0, |inode| inode.i_ino);
+    let op = match type_ {
         bindings::fserror_type_FSERR_BUFFERED_READ => {
             bindings::watch_superblock_op_WATCH_SUPERBLOCK_BUFFERED_READ
         }
@@ -256,19 +264,19 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(event: *const bindings:
     let subtype = bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_ERROR;
     let (dev_major, dev_minor) = major_minor(sb.device_number());
     let message = ErrorEvent {
-        watch: Header::new(subtype as u8)
-            .with_type_info(op_and_error(op, event.error.unsigned_abs())),
+        watch: Header::new(subtype as u8).with_type_info(op_and_error(op, error.unsigned_abs())),
         sb_id: watches.id(),
         dev_major,
         dev_minor,
         ino,
-        pos: event.pos.cast_unsigned(),
-        len: event.len,
+        pos,
+        len,
     };
-    post(message, watches);
+    // The current task is whichever the interrupt came to, or writes back what others have written.
+    post(message, watches, Cause::Credential(kernel_credentials()));
 }
 
-/// Posts that a file system has become read-only, or writable.
+/// Posts that a file system is in another state, which the subtype says all about.
 ///
 /// Context: Process context.
 ///
@@ -276,19 +284,14 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(event: *const bindings:
 ///
 /// `sb` is valid.
 #[export]
-pub(crate) unsafe extern "C" fn __watch_superblock_set_readonly(
+pub(crate) unsafe extern "C" fn __watch_superblock(
     sb: *mut bindings::super_block,
-    readonly: bool,
+    subtype: bindings::superblock_notification_subtype,
 ) {
     // SAFETY: The caller has a valid superblock.
     let sb = unsafe { Superblock::from_raw(sb) };
     let Some(watches) = sb.slot().watches() else {
         return;
-    };
-    let subtype = if readonly {
-        bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_READONLY
-    } else {
-        bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_READWRITE
     };
     let (dev_major, dev_minor) = major_minor(sb.device_number());
     let message = Event {
@@ -297,7 +300,7 @@ pub(crate) unsafe extern "C" fn __watch_superblock_set_readonly(
         dev_major,
         dev_minor,
     };
-    post(message, watches);
+    post(message, watches, Cause::CurrentTask);
 }
 
 /// Posts that a quota was exceeded.
@@ -340,5 +343,5 @@ pub(crate) unsafe extern "C" fn __watch_superblock_quota(
         // Whichever of the ids it is, it is one number.
         id: quota_id,
     };
-    post(message, watches);
+    post(message, watches, Cause::CurrentTask);
 }

@@ -217,8 +217,8 @@ struct mount_notification {
  * WATCH_TYPE_SUPERBLOCK_NOTIFY: fd is any file of the file system to watch,
  * also one opened with O_PATH.  There are no flags.
  *
- * The id of a removal notification, which comes when the file system is
- * unmounted for the last time, is sb_id.
+ * The id of a removal notification is sb_id.  It comes when the file system has
+ * been unmounted for the last time and its devices are no longer in use.
  */
 
 /* Subtypes of WATCH_TYPE_SUPERBLOCK_NOTIFY */
@@ -227,6 +227,8 @@ enum superblock_notification_subtype {
 	NOTIFY_SUPERBLOCK_READONLY = 1,	/* Is now read-only */
 	NOTIFY_SUPERBLOCK_READWRITE = 2, /* Is now writable */
 	NOTIFY_SUPERBLOCK_QUOTA	= 3,	/* superblock_quota_notification */
+	NOTIFY_SUPERBLOCK_FROZEN = 4,	/* Is now frozen: nothing can be written */
+	NOTIFY_SUPERBLOCK_THAWED = 5,	/* Is no longer frozen */
 };
 
 /* WATCH_INFO_OP of NOTIFY_SUPERBLOCK_ERROR: the operation that failed */

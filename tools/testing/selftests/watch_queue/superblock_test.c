@@ -5,6 +5,7 @@
 #include "sources.h"
 
 #include <dirent.h>
+#include <linux/dqblk_xfs.h>
 #include <sys/quota.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -443,6 +444,39 @@ TEST_F(exfat, buffered_io_that_fails)
 	close(fd);
 }
 
+/* The table of which cluster follows which cannot be read. */
+TEST_F(exfat, error_that_makes_it_read_only)
+{
+	static char buffer[4096];
+	union message message;
+	int fd, other;
+
+	fd = open(MOUNTED "/file", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	other = open(MOUNTED "/other", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	/* Another file is between the two parts of this one. */
+	ASSERT_EQ(4096, write(fd, buffer, 4096));
+	ASSERT_EQ(4096, write(other, buffer, 4096));
+	ASSERT_EQ(4096, write(fd, buffer, 4096));
+	close(fd);
+	close(other);
+	close(self->fd);
+	ASSERT_EQ(0, run("umount " MOUNTED " && mount -t exfat -o errors=remount-ro %s " MOUNTED,
+			 self->disk.node));
+	ASSERT_TRUE(find_message(&self->s, &message, WATCH_TYPE_META,
+				 WATCH_META_REMOVAL_NOTIFICATION));
+	self->fd = open(MOUNTED, O_PATH | O_CLOEXEC);
+	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
+	fd = open(MOUNTED "/file", O_RDONLY | O_CLOEXEC);
+	ASSERT_EQ(0, write_to("/proc/sys/vm/drop_caches", "3"));
+	ASSERT_EQ(0, set_all_bad(&self->disk, 1));
+	EXPECT_EQ(-1, pread(fd, buffer, 4096, 4096));
+	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_READONLY, sb);
+	EXPECT_NE(0, access(MOUNTED "/file", W_OK));
+	EXPECT_EQ(EROFS, errno);
+	ASSERT_EQ(0, set_all_bad(&self->disk, 0));
+	close(fd);
+}
+
 /* An error that a scrubber finds on the medium before anybody reads the data */
 TEST_F(xfs, data_lost)
 {
@@ -497,6 +531,84 @@ TEST_F(superblock, umount)
 	ASSERT_EQ(0, run("umount /root"));
 	EXPECT_REMOVAL(&self->s, id);
 	EXPECT_NOTHING(&self->s);
+}
+
+/* Who is waiting for it can do with the disk what needs it alone. */
+TEST_F(ext4, removal_when_the_disk_is_free)
+{
+	union message message;
+	int fd, status;
+
+	ASSERT_EQ(0, run("touch " MOUNTED "/file"));
+	EXPECT_FAILS(EBUSY, open(self->disk.node, O_RDONLY | O_EXCL | O_CLOEXEC));
+	close(self->fd);
+	if (fork() == 0)
+		_exit(umount(MOUNTED) == -1);
+	EXPECT_MESSAGE(&self->s, WATCH_TYPE_META, WATCH_META_REMOVAL_NOTIFICATION, removal);
+	fd = open(self->disk.node, O_RDONLY | O_EXCL | O_CLOEXEC);
+	EXPECT_NE(-1, fd);
+	close(fd);
+	ASSERT_NE(-1, wait(&status));
+	EXPECT_EQ(0, status);
+}
+
+/* What the journal has is written to its place when the file system is unmounted. */
+TEST_F(ext4, error_while_it_is_unmounted)
+{
+	union message message;
+	int fd;
+
+	/* Without quotas, which would be written before */
+	close(self->fd);
+	ASSERT_EQ(0, umount(MOUNTED));
+	ASSERT_TRUE(find_message(&self->s, &message, WATCH_TYPE_META,
+				 WATCH_META_REMOVAL_NOTIFICATION));
+	ASSERT_EQ(0, run("mkfs.ext4 -q -F -E lazy_itable_init=0 %s", self->disk.node));
+	ASSERT_EQ(0, run("mount -t ext4 -o errors=continue %s " MOUNTED, self->disk.node));
+	self->fd = open(MOUNTED, O_PATH | O_CLOEXEC);
+	ASSERT_EQ(0, stat(MOUNTED, &self->st));
+	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
+	fd = open(MOUNTED "/file", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, fsync(fd));
+	close(fd);
+	close(self->fd);
+	ASSERT_EQ(0, set_all_bad(&self->disk, 1));
+	ASSERT_EQ(0, umount(MOUNTED));
+	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_ERROR, error);
+	EXPECT_EQ(WATCH_SUPERBLOCK_METADATA, op_of(&message));
+	EXPECT_TRUE(find_message(&self->s, &message, WATCH_TYPE_META,
+				 WATCH_META_REMOVAL_NOTIFICATION));
+	EXPECT_NOTHING(&self->s);
+	ASSERT_EQ(0, set_all_bad(&self->disk, 0));
+}
+
+TEST_F(ext4, freeze_and_thaw)
+{
+	union message message;
+	uint64_t id;
+	int fd;
+
+	fd = open(MOUNTED, O_RDONLY | O_CLOEXEC);
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, ioctl(fd, FIFREEZE, 0));
+	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_FROZEN, sb);
+	id = message.sb.sb_id;
+	EXPECT_FAILS(EBUSY, ioctl(fd, FIFREEZE, 0));
+	EXPECT_NOTHING(&self->s);
+	ASSERT_EQ(0, ioctl(fd, FITHAW, 0));
+	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_THAWED, sb);
+	EXPECT_EQ(id, message.sb.sb_id);
+	EXPECT_FAILS(EINVAL, ioctl(fd, FITHAW, 0));
+	/* What is read-only can be frozen, too. */
+	ASSERT_EQ(0, run("mount -o remount,ro " MOUNTED));
+	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_READONLY, sb);
+	ASSERT_EQ(0, ioctl(fd, FIFREEZE, 0));
+	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_FROZEN, sb);
+	ASSERT_EQ(0, ioctl(fd, FITHAW, 0));
+	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_THAWED, sb);
+	EXPECT_NOTHING(&self->s);
+	close(fd);
 }
 
 TEST_F(superblock, id_is_kept_and_not_reused)
@@ -568,6 +680,64 @@ TEST_F(ext4, quota)
 
 	ASSERT_EQ(0, chmod(MOUNTED, 0777));
 	ASSERT_EQ(0, quotactl(QCMD(Q_SETQUOTA, USRQUOTA), self->disk.node, 4711,
+			      (void *)&limit));
+	if (fork() == 0) {
+		if (setresuid(4711, 4711, 4711) == -1)
+			_exit(1);
+		fd = open(MOUNTED "/file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+		_exit(write(fd, buffer, sizeof(buffer)) == sizeof(buffer));
+	}
+	wait(NULL);
+	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_QUOTA, quota);
+	EXPECT_EQ(EDQUOT, error_of(&message));
+	EXPECT_EQ(4 /* QUOTA_NL_BHARDWARN */, op_of(&message));
+	EXPECT_EQ(USRQUOTA, message.quota.type);
+	EXPECT_EQ(4711, message.quota.id);
+}
+
+#ifndef XFS_IOC_GOINGDOWN
+#define XFS_IOC_GOINGDOWN	_IOR('X', 125, uint32_t)
+#endif
+
+/* It does not become read-only: nothing can be done any more. */
+TEST_F(xfs, shutdown)
+{
+	union message message;
+	uint32_t flags = 2;	/* XFS_FSOP_GOING_FLAGS_NOLOGFLUSH */
+	int fd;
+
+	fd = open(MOUNTED, O_RDONLY | O_CLOEXEC);
+	ASSERT_EQ(0, ioctl(fd, XFS_IOC_GOINGDOWN, &flags));
+	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_ERROR, error);
+	EXPECT_EQ(WATCH_SUPERBLOCK_METADATA, op_of(&message));
+	EXPECT_EQ(ESHUTDOWN, error_of(&message));
+	EXPECT_NOTHING(&self->s);
+	close(fd);
+}
+
+/* XFS has quotas of its own. */
+TEST_F(xfs, quota)
+{
+	struct fs_disk_quota limit = {
+		.d_version = FS_DQUOT_VERSION,
+		.d_flags = FS_USER_QUOTA,
+		.d_id = 4711,
+		.d_fieldmask = FS_DQ_BHARD,
+		.d_blk_hardlimit = 128,		/* Of 512 bytes */
+	};
+	static unsigned char buffer[1 << 17];
+	union message message;
+	int fd;
+
+	close(self->fd);
+	ASSERT_EQ(0, run("umount " MOUNTED " && mount -t xfs -o uquota %s " MOUNTED,
+			 self->disk.node));
+	ASSERT_TRUE(find_message(&self->s, &message, WATCH_TYPE_META,
+				 WATCH_META_REMOVAL_NOTIFICATION));
+	self->fd = open(MOUNTED, O_PATH | O_CLOEXEC);
+	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
+	ASSERT_EQ(0, chmod(MOUNTED, 0777));
+	ASSERT_EQ(0, quotactl(QCMD(Q_XSETQLIM, USRQUOTA), self->disk.node, 4711,
 			      (void *)&limit));
 	if (fork() == 0) {
 		if (setresuid(4711, 4711, 4711) == -1)

@@ -65,6 +65,10 @@ pub enum SuperblockChange {
     ReadOnly,
     /// It is writable now.
     ReadWrite,
+    /// It is frozen now: nothing can be written, and who tries waits.
+    Frozen,
+    /// It is no longer frozen.
+    Thawed,
     /// Somebody's quota was exceeded, or is not any more.
     #[non_exhaustive]
     Quota {
@@ -267,7 +271,14 @@ impl fmt::Display for QuotaOwner {
 impl<'a> Source<'a> for SuperblockEvent {
     const TYPE: MessageType = MessageType::SUPERBLOCK;
     const NAME: &'static str = "superblock";
-    const SUBTYPES: &'static [&'static str] = &["error", "readonly", "readwrite", "quota"];
+    const SUBTYPES: &'static [&'static str] = &[
+        "error",
+        "readonly",
+        "readwrite",
+        "quota",
+        "frozen",
+        "thawed",
+    ];
 
     fn parse(message: Message<'a>) -> Option<Self> {
         let bytes = message.bytes();
@@ -289,6 +300,8 @@ impl<'a> Source<'a> for SuperblockEvent {
                 owner: QuotaOwner::from_number(u32_at(bytes, 24)?),
                 id: u32_at(bytes, 28)?,
             },
+            4 => SuperblockChange::Frozen,
+            5 => SuperblockChange::Thawed,
             _ => return None,
         };
         Some(Self {
@@ -321,7 +334,10 @@ impl fmt::Display for SuperblockEvent {
                 }
                 Ok(())
             }
-            SuperblockChange::ReadOnly | SuperblockChange::ReadWrite => device.fmt(f),
+            SuperblockChange::ReadOnly
+            | SuperblockChange::ReadWrite
+            | SuperblockChange::Frozen
+            | SuperblockChange::Thawed => device.fmt(f),
             SuperblockChange::Quota {
                 error,
                 warning,

@@ -89,6 +89,10 @@ static void put_superblocks(void)
 		{ SUPERBLOCK(readonly, NOTIFY_SUPERBLOCK_READONLY) };
 	struct superblock_notification readwrite =
 		{ SUPERBLOCK(readwrite, NOTIFY_SUPERBLOCK_READWRITE) };
+	struct superblock_notification frozen =
+		{ SUPERBLOCK(frozen, NOTIFY_SUPERBLOCK_FROZEN) };
+	struct superblock_notification thawed =
+		{ SUPERBLOCK(thawed, NOTIFY_SUPERBLOCK_THAWED) };
 	unsigned int kind;
 
 	for (kind = WATCH_SUPERBLOCK_BUFFERED_READ;
@@ -105,6 +109,8 @@ static void put_superblocks(void)
 	}
 	put(&readonly, sizeof(readonly));
 	put(&readwrite, sizeof(readwrite));
+	put(&frozen, sizeof(frozen));
+	put(&thawed, sizeof(thawed));
 	for (kind = QUOTA_NL_IHARDWARN; kind <= QUOTA_NL_BSOFTBELOW; kind++) {
 		struct superblock_quota_notification quota = {
 			SUPERBLOCK(quota, NOTIFY_SUPERBLOCK_QUOTA),

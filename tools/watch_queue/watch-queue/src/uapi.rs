@@ -130,6 +130,8 @@ fn messages_are_those_of_the_kernel() {
     }
     expect("readonly", superblock(SuperblockChange::ReadOnly));
     expect("readwrite", superblock(SuperblockChange::ReadWrite));
+    expect("frozen", superblock(SuperblockChange::Frozen));
+    expect("thawed", superblock(SuperblockChange::Thawed));
     for warning in [
         QuotaWarning::InodeHardLimit,
         QuotaWarning::InodeGraceExpired,

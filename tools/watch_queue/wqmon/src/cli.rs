@@ -29,7 +29,7 @@ Events, by type:
   key         instantiated, updated, linked, unlinked, cleared, revoked,
               invalidated, setattr
   mount       attached, detached, moved_from, moved_to, setattr, expired
-  superblock  error, readonly, readwrite, quota
+  superblock  error, readonly, readwrite, quota, frozen, thawed
   block       io, timeout, nospace, transport, target, nexus, medium,
               protection, resource, notsupported, busy, again, zonesopen,
               zonesactive, offline, durationlimit, invalid, other

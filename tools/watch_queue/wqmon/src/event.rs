@@ -144,7 +144,7 @@ impl Seen<'_> {
             Event::Block(_) => Mood::Bad,
             Event::Superblock(event) => match event.change {
                 SuperblockChange::Error { .. } | SuperblockChange::ReadOnly => Mood::Bad,
-                SuperblockChange::Quota { .. } => Mood::Warning,
+                SuperblockChange::Quota { .. } | SuperblockChange::Frozen => Mood::Warning,
                 _ => Mood::Comes,
             },
             Event::Meta(MetaEvent::Loss { .. }) => Mood::Bad,

@@ -147,6 +147,12 @@ fn events_of_file_systems() {
         "superblock  readwrite     7:1",
         &json(r#""event":"readwrite""#),
     );
+    expect(
+        "fs=/x",
+        &message(4, 0, &[]),
+        "superblock  frozen        7:1",
+        &json(r#""event":"frozen""#),
+    );
     let error = [wide(12), wide(8192), wide(4096)].concat();
     expect(
         "fs=/x",
