@@ -66,8 +66,8 @@ pub(crate) unsafe extern "C" fn watch_queue_fcntl(
 
 /// Takes a reference to the queue behind a file descriptor of the current task.
 ///
-/// Returns it, or `-EINVAL` as an error pointer if the file descriptor is not that of a
-/// notification pipe.
+/// Returns it, or as an error pointer `-EINVAL` if the file descriptor is not that of a
+/// notification pipe, and `-EPERM` if the queue is sealed and this is its read end.
 ///
 /// Context: Process context.
 ///
@@ -79,9 +79,13 @@ pub(crate) unsafe extern "C" fn get_watch_queue(fd: c_int) -> *mut bindings::wat
     let file = u32::try_from(fd)
         .ok()
         .and_then(|fd| LocalFile::fget(fd).ok());
-    match file.as_deref().and_then(pipe_ext::queue_of) {
-        Some(queue) => Arc::into_raw(Arc::from(queue)).cast_mut().cast(),
-        None => EINVAL.to_ptr(),
+    match file
+        .as_deref()
+        .ok_or(EINVAL)
+        .and_then(pipe_ext::queue_to_attach)
+    {
+        Ok(queue) => Arc::into_raw(Arc::from(queue)).cast_mut().cast(),
+        Err(error) => error.to_ptr(),
     }
 }
 

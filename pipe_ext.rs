@@ -115,8 +115,20 @@ impl<'a> PipeFile<'a> {
     }
 }
 
+/// Returns the queue of an open file through which it may be attached to something.
+///
+/// # Errors
+///
+/// - `EINVAL` if the file is not a notification pipe
+/// - `EPERM` if the queue is sealed, and the file not open for writing
+pub(crate) fn queue_to_attach(file: &LocalFile) -> Result<Borrowed<'_>> {
+    let file = PipeFile::new(file).ok_or(EINVAL)?;
+    file.queue().permit(file.mode())?;
+    Ok(file.queue())
+}
+
 /// Returns the queue of an open file, if the file is a notification pipe.
-pub(crate) fn queue_of(file: &LocalFile) -> Option<Borrowed<'_>> {
+fn queue_of(file: &LocalFile) -> Option<Borrowed<'_>> {
     PipeFile::new(file).map(PipeFile::queue)
 }
 
@@ -225,8 +237,8 @@ pub(crate) fn fcntl(file: &LocalFile, cmd: u32) -> Result<usize> {
 
 /// Opens a notification pipe again, by way of `/proc/PID/fd`.
 ///
-/// Returns 0, `-ENXIO` if it was closed in the meantime, or `-EINVAL` if it is to be opened for
-/// neither reading nor writing.
+/// Returns 0, `-ENXIO` if it was closed in the meantime, `-EINVAL` if it is to be opened for neither
+/// reading nor writing, or `-EPERM` if it is to be opened for writing and sealed.
 ///
 /// # Safety
 ///
@@ -240,7 +252,9 @@ unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file
         }
         // SAFETY: The file that is being opened has a reference to the inode.
         let locked = unsafe { LockedInode::new(inode) };
-        locked.queue().ok_or(ENXIO)?.open_end(mode);
+        let queue = locked.queue().ok_or(ENXIO)?;
+        queue.permit_open(mode)?;
+        queue.open_end(mode);
         // SAFETY: The VFS gives a valid inode and file.
         Ok(unsafe { bindings::stream_open(inode, file) })
     })
@@ -333,7 +347,7 @@ unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong)
     from_result(|| {
         // SAFETY: The VFS keeps the file, which has these operations, open.
         let file = unsafe { PipeFile::from_raw(file) };
-        ioctl::ioctl(file.queue(), cmd, arg)?;
+        ioctl::ioctl(file.queue(), file.mode(), cmd, arg)?;
         Ok(0)
     })
 }

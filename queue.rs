@@ -71,6 +71,8 @@ pub(crate) struct Queue {
     readable: Fasync,
     /// The receivers of `SIGIO` when something has been read.
     writable: Fasync,
+    /// The read end is for reading only.
+    sealed: Atomic<bool>,
     /// The user who made the pipe and is charged for its memory.
     user: User,
     /// The name of the queue in trace events.
@@ -203,6 +205,7 @@ impl Queue {
                 rules <- new_spinlock!(None, "watch_queue::rules"),
                 readable: Fasync::new(),
                 writable: Fasync::new(),
+                sealed: Atomic::new(false),
                 user: User::current(),
                 name: trace::Name(ino),
             }),
@@ -628,6 +631,37 @@ impl Queue {
             })?;
         }
         Ok(changed)
+    }
+
+    /// Has only files that are open for writing change the queue from now on.
+    pub(crate) fn seal(&self) {
+        self.sealed.store(true, Relaxed);
+    }
+
+    /// Returns successfully if a file that is open in this way may change the queue.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` if not.
+    pub(crate) fn permit(&self, mode: Mode) -> Result {
+        if mode.writes || !self.sealed.load(Relaxed) {
+            Ok(())
+        } else {
+            Err(EPERM)
+        }
+    }
+
+    /// Returns successfully if a file may be opened in this way.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` if not.
+    pub(crate) fn permit_open(&self, mode: Mode) -> Result {
+        if mode.writes && self.sealed.load(Relaxed) {
+            Err(EPERM)
+        } else {
+            Ok(())
+        }
     }
 
     /// Counts one more file, which is open in this way.

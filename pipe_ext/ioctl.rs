@@ -15,7 +15,7 @@ use kernel::{
 
 use crate::{
     filter::{Rule, MAX_RULES},
-    queue::Borrowed,
+    queue::{Borrowed, Mode},
     sources::{self, Request},
 };
 
@@ -26,6 +26,7 @@ const SYNC: u32 = _IO(MAGIC, 0x62);
 const ADD_WATCH: u32 = any_size(_IOWR::<bindings::watch_queue_watch>(MAGIC, 0x63));
 const REMOVE_WATCH: u32 = any_size(_IOW::<bindings::watch_queue_watch>(MAGIC, 0x64));
 const GET_SOURCE: u32 = any_size(_IOWR::<bindings::watch_queue_source>(MAGIC, 0x65));
+const SEAL: u32 = _IO(MAGIC, 0x66);
 
 /// The number of a command without the size of its argument, which may grow.
 const fn any_size(cmd: u32) -> u32 {
@@ -36,9 +37,16 @@ const fn any_size(cmd: u32) -> u32 {
 ///
 /// # Errors
 ///
-/// `ENOIOCTLCMD` if there is no such command, and those of the command.
-pub(super) fn ioctl(queue: Borrowed<'_>, cmd: u32, arg: usize) -> Result {
+/// - `ENOIOCTLCMD` if there is no such command
+/// - `EPERM` if it changes the queue, which is sealed, and the file is not open for writing
+/// - those of the command
+pub(super) fn ioctl(queue: Borrowed<'_>, mode: Mode, cmd: u32, arg: usize) -> Result {
     let from = UserPtr::from_addr(arg);
+    if matches!(cmd, SET_SIZE | SET_FILTER | SEAL)
+        || matches!(any_size(cmd), ADD_WATCH | REMOVE_WATCH)
+    {
+        queue.permit(mode)?;
+    }
     match cmd {
         bindings::FIONREAD => {
             let bytes = queue.pending_bytes().min(c_int::MAX as u64) as c_int;
@@ -53,6 +61,10 @@ pub(super) fn ioctl(queue: Borrowed<'_>, cmd: u32, arg: usize) -> Result {
         }
         SET_FILTER => queue.set_filter(read_rules(from)?),
         SYNC => queue.sync(),
+        SEAL => {
+            queue.seal();
+            Ok(())
+        }
         _ => match any_size(cmd) {
             ADD_WATCH => {
                 let request = read_request(from, _IOC_SIZE(cmd))?;

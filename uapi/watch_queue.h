@@ -39,6 +39,13 @@
  */
 #define IOC_WATCH_QUEUE_GET_SOURCE	_IOWR('W', 0x65, struct watch_queue_source)
 
+/*
+ * From now on size, filter and watches can be set through the write end only,
+ * and the queue cannot be opened again for writing: whoever is given the read
+ * end can read, and nothing else.  There is no argument, and no way back.
+ */
+#define IOC_WATCH_QUEUE_SEAL		_IO('W', 0x66)
+
 /* Which source a message is from */
 enum watch_notification_type {
 	WATCH_TYPE_META		= 0,	/* The queue itself */

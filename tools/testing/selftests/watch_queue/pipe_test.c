@@ -247,4 +247,47 @@ TEST(files_that_are_no_pipes_do_not_know_the_ioctls)
 	EXPECT_FAILS(ENOTTY, ioctl(file, IOC_WATCH_QUEUE_SET_FILTER, NULL));
 }
 
+/* Whoever is given the read end of a sealed queue can read, and nothing else. */
+TEST_F(queue, beyond_mainline_sealed_read_end_is_for_reading_only)
+{
+	struct watch_notification_filter filter = { .nr_filters = 0 };
+	struct watch_queue_watch watch = { .source = WATCH_TYPE_MOUNT_NOTIFY };
+	struct queue other;
+	char path[32];
+	int fd, bytes;
+
+	ASSERT_EQ(0, ioctl(self->q.rd, IOC_WATCH_QUEUE_SEAL));
+	EXPECT_FAILS(EPERM, ioctl(self->q.rd, IOC_WATCH_QUEUE_SEAL));
+	EXPECT_EQ(0, ioctl(self->q.wr, IOC_WATCH_QUEUE_SEAL));
+	EXPECT_FAILS(EPERM, set_size(&self->q, 32));
+	EXPECT_FAILS(EPERM, ioctl(self->q.rd, IOC_WATCH_QUEUE_SET_FILTER, NULL));
+	EXPECT_FAILS(EPERM, ioctl(self->q.rd, IOC_WATCH_QUEUE_SET_FILTER, &filter));
+	EXPECT_FAILS(EPERM, ioctl(self->q.rd, IOC_WATCH_QUEUE_ADD_WATCH, &watch));
+	EXPECT_FAILS(EPERM, ioctl(self->q.rd, IOC_WATCH_QUEUE_REMOVE_WATCH, &watch));
+	EXPECT_FAILS(EPERM, keyctl_watch_key(self->q.ring, self->q.rd, -1));
+	EXPECT_FAILS(EPERM, keyctl_watch_key(KEY_SPEC_SESSION_KEYRING, self->q.rd, TAG));
+	/* Nor can it be made a write end. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", self->q.rd);
+	EXPECT_FAILS(EPERM, open(path, O_WRONLY));
+	EXPECT_FAILS(EPERM, open(path, O_RDWR));
+	fd = open(path, O_RDONLY | O_NONBLOCK);
+	ASSERT_NE(-1, fd);
+	EXPECT_FAILS(EPERM, ioctl(fd, IOC_WATCH_QUEUE_SET_FILTER, NULL));
+
+	ASSERT_EQ(0, touch(&self->q));
+	ASSERT_EQ(0, ioctl(self->q.rd, FIONREAD, &bytes));
+	EXPECT_EQ(KEY_NOTE, bytes);
+	EXPECT_EQ(KEY_NOTE, read(fd, self->buffer, sizeof(self->buffer)));
+	close(fd);
+
+	/* The write end is what it was. */
+	EXPECT_FAILS(EBUSY, ioctl(self->q.wr, IOC_WATCH_QUEUE_SET_SIZE, 32));
+	EXPECT_EQ(0, ioctl(self->q.wr, IOC_WATCH_QUEUE_SET_FILTER, NULL));
+	EXPECT_EQ(0, keyctl_watch_key(self->q.ring, self->q.wr, -1));
+	ASSERT_EQ(0, open_queue(&other, 0));
+	EXPECT_EQ(0, ioctl(other.rd, IOC_WATCH_QUEUE_SET_SIZE, 32));
+	close(other.rd);
+	close(other.wr);
+}
+
 TEST_HARNESS_MAIN
