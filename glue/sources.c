@@ -8,7 +8,8 @@
 #include <linux/cred.h>
 #include <linux/export.h>
 #include <linux/fsnotify_backend.h>
-#include <linux/init.h>
+#include <linux/net.h>
+#include <linux/netlink.h>
 #include <linux/nsproxy.h>
 #include <linux/sched.h>
 #include <linux/security.h>
@@ -18,6 +19,9 @@
 #include <net/net_namespace.h>
 
 #include "../../../drivers/base/base.h"
+#ifdef CONFIG_WATCH_DEVICE_USB
+#include "../../../drivers/usb/core/usb.h"
+#endif
 
 /* Of what is in Rust, where there is no EXPORT_SYMBOL() yet */
 #define RUST_EXPORT_GPL EXPORT_SYMBOL_GPL
@@ -84,8 +88,8 @@ const struct cred *watch_kernel_cred(void)
 }
 
 /*
- * The hooks of fanotify are called here as well, so that a policy that knows
- * of nothing else holds.
+ * The hooks of fanotify and of a socket for uevents are called here as well, so
+ * that a policy that knows of nothing else holds.
  */
 int watch_source_ask_security(u32 type, struct file *file)
 {
@@ -98,6 +102,9 @@ int watch_source_ask_security(u32 type, struct file *file)
 	else if (type == WATCH_TYPE_SUPERBLOCK_NOTIFY)
 		error = security_path_notify(&file->f_path, FS_ERROR,
 					     FSNOTIFY_OBJ_TYPE_SB);
+	else if (type == WATCH_TYPE_DEVICE_NOTIFY)
+		error = security_socket_create(AF_NETLINK, SOCK_RAW,
+					       NETLINK_KOBJECT_UEVENT, 0);
 	return error ?: security_watch_object(type, file);
 }
 
@@ -161,22 +168,9 @@ struct watch_object *watch_device_all;
 #endif
 
 #ifdef CONFIG_WATCH_DEVICE_USB
-static int usb_event(struct notifier_block *nb, unsigned long event, void *udev)
+/* %NULL if it is not a USB device, but an interface of one or on another bus */
+struct usb_device *watch_usb_device(struct device *dev)
 {
-	if ((event == USB_DEVICE_ADD || event == USB_DEVICE_REMOVE) &&
-	    static_branch_unlikely(&watch_device_key.key))
-		__watch_usb(udev, event == USB_DEVICE_ADD);
-	return NOTIFY_DONE;
+	return is_usb_device(dev) ? to_usb_device(dev) : NULL;
 }
-
-static struct notifier_block usb_notifier = { .notifier_call = usb_event };
-
-static int __init watch_usb_init(void)
-{
-	usb_register_notify(&usb_notifier);
-	return 0;
-}
-
-/* After the USB core is there, before there are buses */
-subsys_initcall_sync(watch_usb_init);
 #endif

@@ -18,6 +18,7 @@
 #include <linux/jump_label_ratelimit.h>
 #include <linux/kobject.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/watch_queue.h>
 
 struct block_device;
@@ -258,21 +259,29 @@ extern struct static_key_false_deferred watch_device_key;
 extern struct watch_source watch_device_source;
 extern struct watch_object *watch_device_all;
 
-void __watch_uevent(struct kobject *kobj, enum kobject_action action);
-void __watch_usb(struct usb_device *udev, bool connected);
+void __watch_uevent(struct kobject *kobj, enum kobject_action action,
+		    const char *path, u64 seqnum);
 bool watch_is_device(const struct kobject *kobj);
+struct usb_device *watch_usb_device(struct device *dev);
 bool watch_is_in_init_net(void);
 
-/* Userspace is about to get a uevent that it has not asked for itself. */
+/*
+ * Userspace is about to get a uevent.  If it has asked for that itself, by
+ * writing to a file, it is no news.
+ */
 static inline void watch_uevent(struct kobject *kobj,
-				enum kobject_action action)
+				enum kobject_action action, char *envp_ext[],
+				const char *path, u64 seqnum)
 {
-	if (static_branch_unlikely(&watch_device_key.key))
-		__watch_uevent(kobj, action);
+	if (!static_branch_unlikely(&watch_device_key.key))
+		return;
+	if (!envp_ext || !envp_ext[0] || !strstarts(envp_ext[0], "SYNTH_UUID="))
+		__watch_uevent(kobj, action, path, seqnum);
 }
 #else
 static inline void watch_uevent(struct kobject *kobj,
-				enum kobject_action action)
+				enum kobject_action action, char *envp_ext[],
+				const char *path, u64 seqnum)
 {
 }
 #endif

@@ -2,8 +2,7 @@
 
 //! Devices that come and go.
 
-#[cfg(CONFIG_NET_NS)]
-use core::ptr;
+use core::{mem::offset_of, ptr};
 use kernel::{
     bindings, container_of,
     fs::LocalFile,
@@ -13,7 +12,7 @@ use kernel::{
 };
 
 use super::{
-    source::{assert_layout, major_minor, Object, Slot, Source},
+    source::{assert_fields, major_minor, Object, Slot, Source},
     up_to, Request, Support,
 };
 
@@ -29,56 +28,60 @@ pub(super) const SUPPORT: Support = Support {
     features: bindings::WATCH_FEATURE_ADD | bindings::WATCH_FEATURE_ALL,
 };
 
-/// Something happened to a device: `struct device_notification`.
+/// Something happened to a device: `struct device_notification`, and strings.
 #[repr(C)]
 #[derive(IntoBytes)]
 struct Event {
     watch: Header<Self>,
+    seqnum: u64,
     dev_major: u32,
     dev_minor: u32,
-    subsystem: [u8; 32],
-    name: [u8; 64],
+    strings: [u8; 104],
 }
 
 impl Notification for Event {
     const TYPE: u32 = TYPE;
     type Subtype = u8;
-    const HEADER: usize = core::mem::offset_of!(Self, watch);
+    const HEADER: usize = offset_of!(Self, watch);
 }
 
-assert_layout!(
+assert_fields!(
     Event,
     bindings::device_notification,
-    watch dev_major dev_minor subsystem name
+    watch seqnum dev_major dev_minor
 );
+const _: () = assert!(offset_of!(Event, strings) == size_of::<bindings::device_notification>());
 
-/// Something happened to a USB device: `struct usb_notification`.
+/// Something happened to a USB device: `struct usb_notification`, and a string.
 #[cfg(CONFIG_WATCH_DEVICE_USB)]
 #[repr(C)]
 #[derive(IntoBytes)]
 struct UsbEvent {
     watch: Header<Self>,
+    seqnum: u64,
     bus: u32,
     port: u32,
     device: u32,
     vendor: u16,
     product: u16,
-    name: [u8; 32],
+    strings: [u8; 96],
 }
 
 #[cfg(CONFIG_WATCH_DEVICE_USB)]
 impl Notification for UsbEvent {
     const TYPE: u32 = TYPE;
     type Subtype = u8;
-    const HEADER: usize = core::mem::offset_of!(Self, watch);
+    const HEADER: usize = offset_of!(Self, watch);
 }
 
 #[cfg(CONFIG_WATCH_DEVICE_USB)]
-assert_layout!(
+assert_fields!(
     UsbEvent,
     bindings::usb_notification,
-    watch bus port device vendor product name
+    watch seqnum bus port device vendor product
 );
+#[cfg(CONFIG_WATCH_DEVICE_USB)]
+const _: () = assert!(offset_of!(UsbEvent, strings) == size_of::<bindings::usb_notification>());
 
 fn source() -> Source {
     // SAFETY: This is one of those in `glue/sources.c`.
@@ -140,14 +143,6 @@ impl Object for AllDevices {
     }
 }
 
-/// Copies a string into bytes that end in a NUL.  Returns the copy, and whether all of it fits.
-fn cut<const SIZE: usize>(text: &[u8]) -> ([u8; SIZE], bool) {
-    let mut copy = [0; SIZE];
-    let fits = text.len().min(SIZE - 1);
-    copy[..fits].copy_from_slice(&text[..fits]);
-    (copy, fits == text.len())
-}
-
 /// # Safety
 ///
 /// `text` is null or a string that lives for `'a`.
@@ -159,54 +154,98 @@ unsafe fn bytes<'a>(text: *const c_char) -> &'a [u8] {
     unsafe { CStr::from_char_ptr(text) }.to_bytes()
 }
 
-/// Makes a header that says whether something did not fit.
-fn header<M: Notification<Subtype = u8>>(subtype: u32, is_whole: bool) -> Header<M> {
-    let header = Header::new(subtype as u8);
-    if is_whole {
-        header
-    } else {
-        header.with_type_info((bindings::NOTIFY_DEVICE_CUT >> 16) as u16)
+/// The number of bytes that a name can have at most, so that there is room for the path.
+const MAX_NAME: usize = 31;
+
+/// The strings at the end of a message, which has room for `ROOM` bytes.
+///
+/// All of that is one byte more than a message can be long.
+struct Strings<const ROOM: usize> {
+    bytes: [u8; ROOM],
+    end: usize,
+    is_whole: bool,
+}
+
+impl<const ROOM: usize> Strings<ROOM> {
+    fn new() -> Self {
+        Self {
+            bytes: [0; ROOM],
+            end: 0,
+            is_whole: true,
+        }
+    }
+
+    /// Appends a name and a NUL.  If it is too long, it loses its end.
+    fn push_name(&mut self, name: &[u8]) {
+        self.push(name.get(..MAX_NAME).unwrap_or(name), name.len());
+    }
+
+    /// Appends a path and a NUL.  If there is not enough room, it loses its beginning.
+    fn push_path(&mut self, path: &[u8]) {
+        let room = (ROOM - 2).saturating_sub(self.end);
+        self.push(&path[path.len().saturating_sub(room)..], path.len());
+    }
+
+    /// Appends what is left of a string that had `length` bytes.
+    fn push(&mut self, text: &[u8], length: usize) {
+        let end = self.end + text.len();
+        let Some(to) = self.bytes.get_mut(self.end..end) else {
+            self.is_whole = false;
+            return;
+        };
+        to.copy_from_slice(text);
+        self.end = end + 1;
+        self.is_whole &= text.len() == length;
+    }
+
+    /// Makes the header of the message in which these begin at `offset`.
+    fn header<M: Notification<Subtype = u8>>(&self, subtype: u32, offset: usize) -> Header<M> {
+        const CUT: u32 = bindings::NOTIFY_DEVICE_CUT >> bindings::WATCH_INFO_TYPE_INFO__SHIFT;
+        const TO_OFFSET: u32 =
+            bindings::NOTIFY_DEVICE_STRINGS__SHIFT - bindings::WATCH_INFO_TYPE_INFO__SHIFT;
+        let cut = if self.is_whole { 0 } else { CUT };
+        Header::new(subtype as u8).with_type_info(((offset as u32) << TO_OFFSET | cut) as u16)
     }
 }
 
-fn post(mut message: impl Notification) {
+fn post<M: Notification>(mut message: M, length: usize) {
     if let Some(watches) = slot().watches() {
-        watches.post(&mut message, Cause::CurrentTask);
+        watches.post_prefix(&mut message, length, Cause::CurrentTask);
     }
 }
 
-/// Posts what a uevent says, if it is about a device.
+/// Posts that something happened to a device.
 ///
 /// Context: Process context.
 ///
 /// # Safety
 ///
-/// `kobj` is valid, and has a name.
+/// `kobj` is valid, and `path` is a string.
 #[export]
-pub(crate) unsafe extern "C" fn __watch_uevent(kobj: *mut bindings::kobject, action: u32) {
-    let subtype = match action {
-        bindings::kobject_action_KOBJ_ADD => {
-            bindings::device_notification_subtype_NOTIFY_DEVICE_ADDED
-        }
-        bindings::kobject_action_KOBJ_REMOVE => {
-            bindings::device_notification_subtype_NOTIFY_DEVICE_REMOVED
-        }
-        bindings::kobject_action_KOBJ_BIND => {
-            bindings::device_notification_subtype_NOTIFY_DEVICE_BOUND
-        }
-        bindings::kobject_action_KOBJ_UNBIND => {
-            bindings::device_notification_subtype_NOTIFY_DEVICE_UNBOUND
-        }
-        _ => return,
-    };
+pub(crate) unsafe extern "C" fn __watch_uevent(
+    kobj: *mut bindings::kobject,
+    action: bindings::kobject_action,
+    path: *const c_char,
+    seqnum: u64,
+) {
+    // The subtypes are these.
+    if action > bindings::kobject_action_KOBJ_UNBIND {
+        return;
+    }
     // SAFETY: The caller has a valid object.
     if !unsafe { bindings::watch_is_device(kobj) } {
         return;
     }
     // SAFETY: This is the `kobj` of a device, as has just been seen.
     let dev = unsafe { container_of!(kobj, bindings::device, kobj) };
-    // SAFETY: The bus and the class of a device that has a uevent do not change.
-    let (bus, class) = unsafe { ((*dev).bus.as_ref(), (*dev).class.as_ref()) };
+    // SAFETY: The bus, the class and the type of a device that has a uevent do not change.
+    let (bus, class, device_type) = unsafe {
+        (
+            (*dev).bus.as_ref(),
+            (*dev).class.as_ref(),
+            (*dev).type_.as_ref(),
+        )
+    };
     let subsystem = match (bus, class) {
         (Some(bus), _) => bus.name,
         // SAFETY: It is the class of the device.
@@ -214,20 +253,38 @@ pub(crate) unsafe extern "C" fn __watch_uevent(kobj: *mut bindings::kobject, act
         // The uevent is not for everybody.
         _ => return,
     };
-    // SAFETY: Names of buses and classes are strings, as are those of devices, which the caller
-    // keeps from being renamed.
-    let (subsystem, name) = unsafe { (bytes(subsystem), bytes(bindings::dev_name(dev))) };
+    let device_type = device_type.map_or(ptr::null(), |device_type| device_type.name);
+    // SAFETY: Names of buses, classes and types are strings, and the caller has a string.
+    let (subsystem, device_type, path) =
+        unsafe { (bytes(subsystem), bytes(device_type), bytes(path)) };
+
+    let usb = || {
+        // SAFETY: The device is valid, and has the action's uevent.
+        #[cfg(CONFIG_WATCH_DEVICE_USB)]
+        unsafe {
+            post_usb(dev, action, path, seqnum)
+        };
+    };
+    if action == bindings::kobject_action_KOBJ_REMOVE {
+        usb();
+    }
+    let mut strings = Strings::new();
+    strings.push_name(subsystem);
+    strings.push_name(device_type);
+    strings.push_path(path);
     // SAFETY: The device is valid.
     let (dev_major, dev_minor) = major_minor(unsafe { (*dev).devt });
-    let (subsystem, is_subsystem_whole) = cut(subsystem);
-    let (name, is_name_whole) = cut(name);
-    post(Event {
-        watch: header(subtype, is_subsystem_whole && is_name_whole),
+    let event = Event {
+        watch: strings.header(action, offset_of!(Event, strings)),
+        seqnum,
         dev_major,
         dev_minor,
-        subsystem,
-        name,
-    });
+        strings: strings.bytes,
+    };
+    post(event, offset_of!(Event, strings) + strings.end);
+    if action == bindings::kobject_action_KOBJ_ADD {
+        usb();
+    }
 }
 
 /// Returns whether a device is in the first network namespace or in none.
@@ -256,35 +313,46 @@ unsafe fn is_in_sight(_class: &bindings::class, _dev: *const bindings::device) -
     true
 }
 
-/// Posts that a USB device was connected, or is disconnected.
+/// Posts that a USB device was connected, or is disconnected, if that is what was added or removed.
 ///
 /// Context: Process context.
 ///
 /// # Safety
 ///
-/// `udev` is valid.
+/// `dev` is valid.
 #[cfg(CONFIG_WATCH_DEVICE_USB)]
-#[export]
-pub(crate) unsafe extern "C" fn __watch_usb(udev: *mut bindings::usb_device, connected: bool) {
-    let subtype = if connected {
+unsafe fn post_usb(
+    dev: *mut bindings::device,
+    action: bindings::kobject_action,
+    path: &[u8],
+    seqnum: u64,
+) {
+    let subtype = if action == bindings::kobject_action_KOBJ_ADD {
         bindings::device_notification_subtype_NOTIFY_USB_CONNECTED
     } else {
         bindings::device_notification_subtype_NOTIFY_USB_DISCONNECTED
     };
     // SAFETY: The caller has a valid device.
-    let udev = unsafe { &*udev };
-    // SAFETY: A USB device has a name and is on a bus.
-    let (name, bus) = unsafe { (bytes(bindings::dev_name(&udev.dev)), (*udev.bus).busnum) };
-    let (name, is_whole) = cut(name);
-    post(UsbEvent {
-        watch: header(subtype, is_whole),
+    let udev = unsafe { bindings::watch_usb_device(dev) };
+    // SAFETY: It is null or valid.
+    let Some(udev) = (unsafe { udev.as_ref() }) else {
+        return;
+    };
+    // SAFETY: A USB device is on a bus.
+    let bus = unsafe { (*udev.bus).busnum };
+    let mut strings = Strings::new();
+    strings.push_path(path);
+    let event = UsbEvent {
+        watch: strings.header(subtype, offset_of!(UsbEvent, strings)),
+        seqnum,
         bus: bus.cast_unsigned(),
         port: udev.portnum.into(),
         device: udev.devnum.cast_unsigned(),
         vendor: u16::from_le(udev.descriptor.idVendor),
         product: u16::from_le(udev.descriptor.idProduct),
-        name,
-    });
+        strings: strings.bytes,
+    };
+    post(event, offset_of!(UsbEvent, strings) + strings.end);
 }
 
 #[cfg(CONFIG_WATCH_QUEUE_KUNIT_TEST)]
@@ -294,8 +362,27 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_cut() {
-        assert_eq!((*b"abc\0", true), cut::<4>(b"abc"));
-        assert_eq!((*b"abc\0", false), cut::<4>(b"abcd"));
-        assert_eq!((*b"\0\0\0\0", true), cut::<4>(b""));
+        let mut strings = Strings::<16>::new();
+        strings.push_name(b"usb");
+        strings.push_name(b"");
+        assert_eq!(5, strings.end);
+        strings.push_path(b"/devices");
+        assert!(strings.is_whole);
+        assert_eq!(
+            (14, *b"usb\0\0/devices\0\0\0"),
+            (strings.end, strings.bytes)
+        );
+
+        let mut strings = Strings::<16>::new();
+        strings.push_name(b"usb");
+        strings.push_path(b"/devices/usb1/1-2");
+        assert!(!strings.is_whole);
+        assert_eq!((15, *b"usb\0s/usb1/1-2\0\0"), (strings.end, strings.bytes));
+
+        let mut strings = Strings::<64>::new();
+        strings.push_name(&[b'x'; 40]);
+        assert_eq!((32, false), (strings.end, strings.is_whole));
+        strings.push_name(&[b'x'; 31]);
+        assert_eq!(0, strings.bytes[strings.end - 1]);
     }
 }

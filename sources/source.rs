@@ -190,9 +190,17 @@ pub(super) fn major_minor(dev: bindings::dev_t) -> (u32, u32) {
 /// Checks that a message has the layout that the header for userspace says.
 macro_rules! assert_layout {
     ($message:ty, bindings::$c:ident, $($field:ident)*) => {
+        const _: () = assert!(size_of::<$message>() == size_of::<bindings::$c>());
+        $crate::sources::source::assert_fields!($message, bindings::$c, $($field)*);
+    };
+}
+pub(super) use assert_layout;
+
+/// Checks that members of a message are where the header for userspace says.
+macro_rules! assert_fields {
+    ($message:ty, bindings::$c:ident, $($field:ident)*) => {
         const _: () = {
             use core::mem::offset_of;
-            assert!(size_of::<$message>() == size_of::<bindings::$c>());
             assert!(<$message as kernel::watch_queue::Notification>::HEADER == 0);
             $(assert!(
                 offset_of!($message, $field) == offset_of!(bindings::$c, $field)
@@ -200,7 +208,7 @@ macro_rules! assert_layout {
         };
     };
 }
-pub(super) use assert_layout;
+pub(super) use assert_fields;
 
 /// A kind of objects that can be watched.
 ///
@@ -334,6 +342,18 @@ impl<'a> ObjectWatches<'a> {
     /// Context: Any but NMI.
     pub(super) fn post<M: Notification>(self, message: &mut M, cause: Cause<'_>) {
         self.post_message(Outgoing::new(message), cause);
+    }
+
+    /// Posts the first `length` bytes of a message.
+    ///
+    /// Context: Any but NMI.
+    pub(super) fn post_prefix<M: Notification>(
+        self,
+        message: &mut M,
+        length: usize,
+        cause: Cause<'_>,
+    ) {
+        self.post_message(Outgoing::prefix(message, length), cause);
     }
 
     /// One copy of the post for all types of messages.

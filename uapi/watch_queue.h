@@ -349,37 +349,47 @@ struct block_notification {
  * WATCH_TYPE_DEVICE_NOTIFY: fd is -1, for all devices.  There are no flags.
  */
 
-/* Subtypes of WATCH_TYPE_DEVICE_NOTIFY */
+/* Subtypes of WATCH_TYPE_DEVICE_NOTIFY, up to UNBOUND the actions of uevents */
 enum device_notification_subtype {
 	NOTIFY_DEVICE_ADDED	= 0,
 	NOTIFY_DEVICE_REMOVED	= 1,
-	NOTIFY_DEVICE_BOUND	= 2,	/* To a driver */
-	NOTIFY_DEVICE_UNBOUND	= 3,
-	NOTIFY_USB_CONNECTED	= 4,	/* usb_notification */
-	NOTIFY_USB_DISCONNECTED	= 5,	/* usb_notification */
+	NOTIFY_DEVICE_CHANGED	= 2,	/* By subsystem */
+	NOTIFY_DEVICE_MOVED	= 3,	/* Has another path */
+	NOTIFY_DEVICE_ONLINE	= 4,
+	NOTIFY_DEVICE_OFFLINE	= 5,
+	NOTIFY_DEVICE_BOUND	= 6,	/* To a driver */
+	NOTIFY_DEVICE_UNBOUND	= 7,
+	NOTIFY_USB_CONNECTED	= 8,	/* usb_notification */
+	NOTIFY_USB_DISCONNECTED	= 9,	/* usb_notification */
 };
 
-/* Something did not fit and was cut */
+/* A string did not fit: the path has lost its beginning, or another its end */
 #define NOTIFY_DEVICE_CUT	WATCH_INFO_FLAG_0
+/* Where in the message the strings begin.  Each ends in a NUL. */
+#define NOTIFY_DEVICE_STRINGS	0xff000000
+#define NOTIFY_DEVICE_STRINGS__SHIFT 24
 
-/* Message of WATCH_TYPE_DEVICE_NOTIFY */
+/*
+ * Message of WATCH_TYPE_DEVICE_NOTIFY.  The strings are the subsystem, which is
+ * the bus or class; the device type, which can be empty; and the path below
+ * /sys.
+ */
 struct device_notification {
 	struct watch_notification watch;
+	__u64	seqnum;			/* SEQNUM of the uevent */
 	__u32	dev_major;		/* 0, 0 if it has no number */
 	__u32	dev_minor;
-	char	subsystem[32];		/* Bus or class.  Ends in a NUL. */
-	char	name[64];		/* Ends in a NUL. */
 };
 
-/* A USB device, hubs included */
+/* A USB device, hubs included.  The string is the path below /sys. */
 struct usb_notification {
 	struct watch_notification watch;
+	__u64	seqnum;			/* SEQNUM of the uevent */
 	__u32	bus;
 	__u32	port;			/* Of the hub it is in, 0 if it is a root hub */
 	__u32	device;			/* Number on the bus */
 	__u16	vendor;			/* idVendor */
 	__u16	product;		/* idProduct */
-	char	name[32];		/* Which hubs lead to it.  Ends in a NUL. */
 };
 
 #endif /* _UAPI_LINUX_WATCH_QUEUE_H */

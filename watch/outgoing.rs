@@ -48,17 +48,28 @@ impl<'a> Outgoing<'a> {
     /// Takes a message, and sets its size.
     #[cfg(CONFIG_WATCH_SOURCES)]
     pub(crate) fn new<M: Notification>(message: &'a mut M) -> Self {
+        const { assert!(size_of::<M>() <= MAX_LEN) };
+        Self::prefix(message, size_of::<M>())
+    }
+
+    /// Takes the first `length` bytes of a message, and sets its size to that.
+    ///
+    /// The header is always there, and the message is not longer than one can be.
+    #[cfg(CONFIG_WATCH_SOURCES)]
+    #[inline(always)]
+    pub(crate) fn prefix<M: Notification>(message: &'a mut M, length: usize) -> Self {
         const {
             assert!(M::HEADER == 0);
-            assert!(size_of::<M>() >= MIN_LEN && size_of::<M>() <= MAX_LEN);
+            assert!(size_of::<M>() >= MIN_LEN);
             assert!(align_of::<M>() >= align_of::<bindings::watch_notification>());
         }
+        let length = length.clamp(MIN_LEN, size_of::<M>().min(MAX_LEN));
         let message = NonNull::from(message).cast::<bindings::watch_notification>();
         // SAFETY: The message begins with a header, as `HEADER` says, and is borrowed.
         let info = unsafe { &mut (*message.as_ptr()).info };
-        *info = *info & bindings::WATCH_INFO_TYPE_INFO | size_of::<M>() as u32;
-        // INVARIANT: The message is as long as its header now says.  All of it is initialised, as
-        // it has no padding.
+        *info = *info & bindings::WATCH_INFO_TYPE_INFO | length as u32;
+        // INVARIANT: The message is at least as long as its header now says.  All of it is
+        // initialised, as it has no padding.
         Self(message, PhantomData)
     }
 

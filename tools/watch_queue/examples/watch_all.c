@@ -57,10 +57,8 @@ static void print(const struct watch_notification *header, const char *at, size_
 {
 	unsigned int tag = (header->info & WATCH_INFO_ID) >> WATCH_INFO_ID__SHIFT;
 	struct superblock_notification superblock;
-	struct device_notification device;
 	struct mount_notification mount;
 	struct block_notification block;
-	struct usb_notification usb;
 	struct key_notification key;
 
 	printf("%s: ", tag < NR_TAGS ? names[tag] : "?");
@@ -93,13 +91,10 @@ static void print(const struct watch_notification *header, const char *at, size_
 		       block.sector, strerror(header->info >> WATCH_INFO_ERROR__SHIFT));
 		break;
 	case WATCH_TYPE_DEVICE_NOTIFY:
-		take(&device, sizeof(device), at, size);
-		take(&usb, sizeof(usb), at, size);
-		if (header->subtype <= NOTIFY_DEVICE_UNBOUND)
-			printf("event %u of %s %s\n", header->subtype, device.subsystem,
-			       device.name);
-		else
-			printf("event %u of usb %s\n", header->subtype, usb.name);
+		/* The first string is the subsystem, but for USB devices the path. */
+		printf("event %u of %.*s\n", header->subtype,
+		       (int)(size - (header->info >> NOTIFY_DEVICE_STRINGS__SHIFT)),
+		       at + (header->info >> NOTIFY_DEVICE_STRINGS__SHIFT));
 		break;
 	default:
 		printf("event %u of type %u\n", header->subtype, header->type);

@@ -35,13 +35,35 @@ FIXTURE_TEARDOWN(device)
 {
 }
 
+/* One of the strings of a message: of a device, subsystem, type and path */
+enum { SUBSYSTEM, TYPE, PATH };
+
+static const char *string_of(const union message *message, int which)
+{
+	const char *at = (const char *)message->bytes +
+			 (message->watch.info >> NOTIFY_DEVICE_STRINGS__SHIFT);
+
+	while (which--)
+		at += strlen(at) + 1;
+	return at;
+}
+
+static const char *name_of(const union message *message)
+{
+	const char *path = string_of(message, message->watch.subtype < NOTIFY_USB_CONNECTED ?
+					      PATH : 0);
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
 /* The next message of a subtype about a device */
 static int find_device(struct stream *s, union message *message, uint32_t what,
 		       const char *subsystem, const char *name)
 {
 	while (find_message(s, message, DEVICE, what)) {
-		if (!strcmp(subsystem, message->device.subsystem) &&
-		    (!name || !strcmp(name, message->device.name)))
+		if (!strcmp(subsystem, string_of(message, SUBSYSTEM)) &&
+		    (!name || !strcmp(name, name_of(message))))
 			return 1;
 	}
 	return 0;
@@ -61,7 +83,11 @@ TEST_F(device, module_that_comes_and_goes)
 	ASSERT_EQ(0, run("insmod test_modules/watch_source.ko"));
 	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_ADDED, "misc",
 				"watch_source"));
-	EXPECT_EQ(sizeof(message.device), length_of(&message));
+	EXPECT_EQ(sizeof(message.device), message.watch.info >> NOTIFY_DEVICE_STRINGS__SHIFT);
+	EXPECT_STREQ("", string_of(&message, TYPE));
+	EXPECT_STREQ("/devices/virtual/misc/watch_source", string_of(&message, PATH));
+	EXPECT_EQ(sizeof(message.device) + sizeof("misc\0\0/devices/virtual/misc/watch_source"),
+		  length_of(&message));
 	EXPECT_EQ(TAG, tag_of(&message));
 	EXPECT_EQ(10, message.device.dev_major);
 	ASSERT_EQ(0, stat("/dev/watch_source", &st));
@@ -81,7 +107,7 @@ TEST_F(device, disk_that_comes_and_goes)
 	ASSERT_EQ(0, make_disk(&disk, "device_test"));
 	name = disk.node + strlen("/dev/");
 	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_ADDED, "block", name));
-	EXPECT_EQ(sizeof(message.device), length_of(&message));
+	EXPECT_STREQ("disk", string_of(&message, TYPE));
 	EXPECT_EQ(TAG, tag_of(&message));
 	EXPECT_EQ(0, message.watch.info & NOTIFY_DEVICE_CUT);
 	ASSERT_EQ(0, stat(disk.node, &st));
@@ -137,20 +163,20 @@ TEST_F(device, usb_device_that_is_plugged_and_pulled)
 		SKIP(return, "no USB in this guest");
 	ASSERT_EQ(0, monitor("device_add usb-hub,id=plugged,port=2\n"));
 	ASSERT_TRUE(find_message(&self->s, &message, DEVICE, NOTIFY_USB_CONNECTED));
-	EXPECT_EQ(sizeof(message.usb), length_of(&message));
+	EXPECT_EQ(sizeof(message.usb), message.watch.info >> NOTIFY_DEVICE_STRINGS__SHIFT);
 	EXPECT_EQ(HUB_VENDOR, message.usb.vendor);
 	EXPECT_EQ(HUB_PRODUCT, message.usb.product);
 	EXPECT_EQ(2, message.usb.port);
 	EXPECT_LT(1, message.usb.device);
 	snprintf(name, sizeof(name), "%u-2", message.usb.bus);
-	EXPECT_STREQ(name, message.usb.name);
+	EXPECT_STREQ(name, name_of(&message));
 	/* Its interface has a driver. */
 	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_BOUND, "usb", NULL));
 
 	ASSERT_EQ(0, monitor("device_del plugged\n"));
 	ASSERT_TRUE(find_message(&self->s, &message, DEVICE, NOTIFY_USB_DISCONNECTED));
 	EXPECT_EQ(HUB_VENDOR, message.usb.vendor);
-	EXPECT_STREQ(name, message.usb.name);
+	EXPECT_STREQ(name, name_of(&message));
 	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_REMOVED, "usb", name));
 }
 
@@ -192,6 +218,80 @@ TEST_F(device, network_device_that_goes_to_another_namespace)
 	EXPECT_EQ(0, status);
 }
 
+TEST_F(device, network_device_that_gets_another_name)
+{
+	union message message;
+	uint64_t seqnum;
+
+	if (access("/sys/class/net/dummy0", F_OK) == -1)
+		SKIP(return, "no dummy0 in this guest");
+	ASSERT_EQ(0, run("ip link set dummy0 name renamed0"));
+	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_MOVED, "net", "renamed0"));
+	EXPECT_STREQ("/devices/virtual/net/renamed0", string_of(&message, PATH));
+	seqnum = message.device.seqnum;
+	EXPECT_NE(0, seqnum);
+	ASSERT_EQ(0, run("ip link set renamed0 name dummy0"));
+	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_MOVED, "net", "dummy0"));
+	EXPECT_LT(seqnum, message.device.seqnum);
+}
+
+TEST_F(device, disk_that_changes)
+{
+	union message message;
+	char name[16];
+	int fd;
+
+	fd = open("/tmp/device_test.img", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd == -1 || ftruncate(fd, 1 << 20) == -1 || access("/dev/loop-control", F_OK) == -1)
+		SKIP(return, "no loop devices in this kernel");
+	close(fd);
+	/* It is there before it has something in it. */
+	ASSERT_EQ(0, run("losetup -f /tmp/device_test.img"));
+	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_CHANGED, "block", NULL));
+	EXPECT_STREQ("disk", string_of(&message, TYPE));
+	snprintf(name, sizeof(name), "%s", name_of(&message));
+	EXPECT_EQ(0, strncmp(name, "loop", 4));
+	EXPECT_EQ(0, run("losetup -d /dev/%s", name));
+}
+
+TEST_F(device, cpu_that_goes_offline_and_online)
+{
+	union message message;
+
+	if (access("/sys/devices/system/cpu/cpu1/online", F_OK) == -1)
+		SKIP(return, "no CPU that can be offline");
+	ASSERT_EQ(0, write_to("/sys/devices/system/cpu/cpu1/online", "0"));
+	EXPECT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_OFFLINE, "cpu", "cpu1"));
+	ASSERT_EQ(0, write_to("/sys/devices/system/cpu/cpu1/online", "1"));
+	EXPECT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_ONLINE, "cpu", "cpu1"));
+}
+
+/* The number is what a socket for uevents gets. */
+TEST_F(device, sequence_number_is_that_of_the_uevent)
+{
+	unsigned long long before, after;
+	union message message;
+	FILE *file;
+
+	if (access("/dev/watch_source", F_OK) == -1)
+		SKIP(return, "the test module is not loaded");
+	file = fopen("/sys/kernel/uevent_seqnum", "r");
+	ASSERT_NE(NULL, file);
+	ASSERT_EQ(1, fscanf(file, "%llu", &before));
+	fclose(file);
+	ASSERT_EQ(0, run("rmmod watch_source && insmod test_modules/watch_source.ko"));
+	file = fopen("/sys/kernel/uevent_seqnum", "r");
+	ASSERT_NE(NULL, file);
+	ASSERT_EQ(1, fscanf(file, "%llu", &after));
+	fclose(file);
+	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_REMOVED, "misc", NULL));
+	EXPECT_LT(before, message.device.seqnum);
+	before = message.device.seqnum;
+	ASSERT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_ADDED, "misc", NULL));
+	EXPECT_LT(before, message.device.seqnum);
+	EXPECT_GE(after, message.device.seqnum);
+}
+
 TEST_F(device, uevent_that_somebody_asked_for)
 {
 	union message message;
@@ -218,7 +318,7 @@ TEST_F(device, network_device_of_another_namespace)
 	ASSERT_NE(-1, wait(&status));
 	EXPECT_EQ(0, status);
 	while (next_message(&self->s, &message, NOT_AT_ALL))
-		EXPECT_STRNE("net", message.device.subsystem);
+		EXPECT_STRNE("net", string_of(&message, SUBSYSTEM));
 }
 
 TEST_F(device, who_may_watch)

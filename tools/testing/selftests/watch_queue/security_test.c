@@ -153,6 +153,21 @@ TEST_F(security, what_fanotify_asks_is_asked)
 	EXPECT_EQ(asks, nr_calls());
 }
 
+/* SELinux has a class of its own for these sockets. */
+TEST_F(security, what_a_socket_for_uevents_asks_is_asked)
+{
+	uint32_t source = variant->source, flags = variant->flags;
+	int asks = source == WATCH_TYPE_DEVICE_NOTIFY;
+
+	ASSERT_EQ(0, load("security_socket_create"));
+	ASSERT_EQ(0, set_refuse(1));
+	if (asks)
+		EXPECT_FAILS(EACCES, add_watch(self->s.rd, source, TO_WATCH, flags));
+	else
+		EXPECT_EQ(0, add_watch(self->s.rd, source, TO_WATCH, flags));
+	EXPECT_EQ(asks, nr_calls());
+}
+
 TEST_F(security, each_delivery_is_asked_for)
 {
 	union message message;

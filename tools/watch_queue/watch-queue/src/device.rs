@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt, num::NonZeroU32};
 
 use crate::{
     event::Source,
-    message::{text_at, u16_at, u32_at},
+    message::{u16_at, u32_at, u64_at},
     DeviceNumber, Message, MessageType,
 };
 
@@ -32,7 +32,7 @@ const CUT: u16 = 1;
 pub struct DeviceEvent<'a> {
     /// What the device is called, among those of its subsystem.
     pub name: DeviceName<'a>,
-    /// Whether a name did not fit into the message, and was truncated.
+    /// Whether something did not fit into the message, and was truncated.
     pub truncated: bool,
     /// What happened to it.
     #[cfg_attr(feature = "serde", serde(rename = "event"))]
@@ -40,6 +40,10 @@ pub struct DeviceEvent<'a> {
     /// What it is.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub device: Device<'a>,
+    /// Where it is below `/sys`.  If it was truncated, that is its end.
+    pub path: DeviceName<'a>,
+    /// `SEQNUM` of the uevent.
+    pub seqnum: u64,
 }
 
 /// What can happen to a device: `enum device_notification_subtype`.
@@ -60,6 +64,14 @@ pub enum DeviceChange {
     Added,
     /// It is there no more.
     Removed,
+    /// Something of it has changed; what that is depends on the subsystem.
+    Changed,
+    /// It has another path.
+    Moved,
+    /// It can be used again, such as a CPU.
+    Online,
+    /// It cannot be used.
+    Offline,
     /// A driver takes care of it.
     Bound,
     /// The driver does not any more.
@@ -92,6 +104,8 @@ pub enum Device<'a> {
     Any {
         /// Its bus or class.
         subsystem: DeviceName<'a>,
+        /// What it is among those, such as a `partition`.
+        devtype: Option<DeviceName<'a>>,
         /// Its number, if it has one.
         number: Option<DeviceNumber>,
     },
@@ -191,6 +205,10 @@ impl<'a> Source<'a> for DeviceEvent<'a> {
     const SUBTYPES: &'static [&'static str] = &[
         "added",
         "removed",
+        "changed",
+        "moved",
+        "online",
+        "offline",
         "bound",
         "unbound",
         "connected",
@@ -201,40 +219,55 @@ impl<'a> Source<'a> for DeviceEvent<'a> {
         let change = match message.subtype() {
             0 => DeviceChange::Added,
             1 => DeviceChange::Removed,
-            2 => DeviceChange::Bound,
-            3 => DeviceChange::Unbound,
-            4 => DeviceChange::Connected,
-            5 => DeviceChange::Disconnected,
+            2 => DeviceChange::Changed,
+            3 => DeviceChange::Moved,
+            4 => DeviceChange::Online,
+            5 => DeviceChange::Offline,
+            6 => DeviceChange::Bound,
+            7 => DeviceChange::Unbound,
+            8 => DeviceChange::Connected,
+            9 => DeviceChange::Disconnected,
             _ => return None,
         };
         let bytes = message.bytes();
-        let (name, device) = match change {
-            DeviceChange::Connected | DeviceChange::Disconnected => (
-                text_at(bytes, 24, 32)?,
-                Device::Usb {
-                    bus: u32_at(bytes, 8)?,
-                    port: NonZeroU32::new(u32_at(bytes, 12)?),
-                    address: u32_at(bytes, 16)?,
-                    vendor: u16_at(bytes, 20)?,
-                    product: u16_at(bytes, 22)?,
+        let is_usb = matches!(change, DeviceChange::Connected | DeviceChange::Disconnected);
+        let offset = usize::from(message.type_info() >> 8);
+        if offset < if is_usb { 32 } else { 24 } {
+            return None;
+        }
+        // Whichever there are; all are known to begin here.
+        let mut strings = bytes.get(offset..)?.split(|&byte| byte == 0);
+        let mut string = || strings.next().unwrap_or_default();
+        let seqnum = u64_at(bytes, 8)?;
+        let device = if is_usb {
+            Device::Usb {
+                bus: u32_at(bytes, 16)?,
+                port: NonZeroU32::new(u32_at(bytes, 20)?),
+                address: u32_at(bytes, 24)?,
+                vendor: u16_at(bytes, 28)?,
+                product: u16_at(bytes, 30)?,
+            }
+        } else {
+            Device::Any {
+                subsystem: DeviceName(string()),
+                devtype: Some(string())
+                    .filter(|name| !name.is_empty())
+                    .map(DeviceName),
+                number: match (u32_at(bytes, 16)?, u32_at(bytes, 20)?) {
+                    (0, 0) => None,
+                    (major, minor) => Some(DeviceNumber { major, minor }),
                 },
-            ),
-            _ => (
-                text_at(bytes, 48, 64)?,
-                Device::Any {
-                    subsystem: DeviceName(text_at(bytes, 16, 32)?),
-                    number: match (u32_at(bytes, 8)?, u32_at(bytes, 12)?) {
-                        (0, 0) => None,
-                        (major, minor) => Some(DeviceNumber { major, minor }),
-                    },
-                },
-            ),
+            }
         };
+        let path = string();
+        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         Some(Self {
             name: DeviceName(name),
             truncated: message.type_info() & CUT != 0,
             change,
             device,
+            path: DeviceName(path),
+            seqnum,
         })
     }
 }
@@ -243,7 +276,9 @@ impl fmt::Display for DeviceEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.name;
         match self.device {
-            Device::Any { subsystem, number } => {
+            Device::Any {
+                subsystem, number, ..
+            } => {
                 write!(f, "{subsystem} {name}")?;
                 if let Some(number) = number {
                     write!(f, " {number}")?;

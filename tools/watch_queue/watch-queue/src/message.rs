@@ -46,12 +46,6 @@ pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(bytes.try_into().ok()?))
 }
 
-/// Reads what is before the NUL in a member of this size, or all of it.
-pub(crate) fn text_at(bytes: &[u8], offset: usize, size: usize) -> Option<&[u8]> {
-    let member = bytes.get(offset..offset + size)?;
-    member.split(|&byte| byte == 0).next()
-}
-
 /// One message: a `struct watch_notification`, and what of its type comes after it.
 ///
 /// It borrows the buffer that it was read into.  Nothing is copied, and nothing has to be aligned.

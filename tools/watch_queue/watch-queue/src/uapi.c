@@ -139,34 +139,50 @@ static void put_block(unsigned int what, unsigned int op)
 	put(&message, sizeof(message));
 }
 
+/* A message with strings, which have NULs in them */
+static void put_strings(const void *message, size_t size, unsigned int flags,
+			const char *strings, size_t length)
+{
+	struct watch_notification header;
+	char bytes[128];
+
+	memcpy(bytes, message, size);
+	memcpy(bytes + size, strings, length);
+	memcpy(&header, message, sizeof(header));
+	header.info += length;
+	header.info |= flags | size << NOTIFY_DEVICE_STRINGS__SHIFT;
+	memcpy(bytes, &header, sizeof(header));
+	put(bytes, size + length);
+}
+
 static void put_devices(void)
 {
+	static const char strings[] = "block\0disk\0/devices/x/sdb";
+	static const char path[] = "/devices/x/1-2";
 	unsigned int what;
 
 	for (what = NOTIFY_DEVICE_ADDED; what <= NOTIFY_DEVICE_UNBOUND; what++) {
 		struct device_notification device = {
 			.watch = HEADER(device, WATCH_TYPE_DEVICE_NOTIFY, what),
+			.seqnum = 0x8000000000000001,
 			.dev_major = 8,
 			.dev_minor = 16,
-			.subsystem = "block",
-			.name = "sdb",
 		};
 
-		put(&device, sizeof(device));
+		put_strings(&device, sizeof(device), 0, strings, sizeof(strings));
 	}
 	for (what = NOTIFY_USB_CONNECTED; what <= NOTIFY_USB_DISCONNECTED; what++) {
 		struct usb_notification usb = {
 			.watch = HEADER(usb, WATCH_TYPE_DEVICE_NOTIFY, what),
+			.seqnum = 0x8000000000000002,
 			.bus = 1,
 			.port = 2,
 			.device = 3,
 			.vendor = 0x0409,
 			.product = 0x55aa,
-			.name = "1-2",
 		};
 
-		usb.watch.info |= NOTIFY_DEVICE_CUT;
-		put(&usb, sizeof(usb));
+		put_strings(&usb, sizeof(usb), NOTIFY_DEVICE_CUT, path, sizeof(path));
 	}
 }
 

@@ -206,6 +206,10 @@ fn messages_are_those_of_the_kernel() {
     for (name, change) in [
         ("added", DeviceChange::Added),
         ("removed", DeviceChange::Removed),
+        ("changed", DeviceChange::Changed),
+        ("moved", DeviceChange::Moved),
+        ("online", DeviceChange::Online),
+        ("offline", DeviceChange::Offline),
         ("bound", DeviceChange::Bound),
         ("unbound", DeviceChange::Unbound),
     ] {
@@ -215,11 +219,14 @@ fn messages_are_those_of_the_kernel() {
             change,
             device: Device::Any {
                 subsystem: DeviceName::from_bytes(b"block"),
+                devtype: Some(DeviceName::from_bytes(b"disk")),
                 number: Some(DeviceNumber {
                     major: 8,
                     minor: 16,
                 }),
             },
+            path: DeviceName::from_bytes(b"/devices/x/sdb"),
+            seqnum: HIGH | 1,
         };
         expect(name, Event::Device(event));
     }
@@ -238,6 +245,8 @@ fn messages_are_those_of_the_kernel() {
                 vendor: 0x0409,
                 product: 0x55aa,
             },
+            path: DeviceName::from_bytes(b"/devices/x/1-2"),
+            seqnum: HIGH | 2,
         };
         expect(name, Event::Device(event));
     }

@@ -59,8 +59,11 @@ fn is_known(posted: &Posted) -> bool {
         (3, 1..=2) => 16,
         (3, 3) => 24,
         (4, 0..=9) => 32,
-        (5, 0..=3) => 104,
-        (5, 4..=5) => 48,
+        (5, subtype @ 0..=9) => {
+            let (fixed, strings) = (if subtype < 8 { 16 } else { 24 }, posted.bits >> 8);
+            let strings = usize::from(strings).checked_sub(MIN_MESSAGE);
+            strings.map_or(usize::MAX, |at| if at < fixed { usize::MAX } else { at })
+        }
         _ => return false,
     };
     posted.payload.len() >= least
@@ -344,7 +347,7 @@ fn rules_are_written_with_names() {
         ),
         ("type=77:0-7", "type=77:0-7"),
         ("type=4:6,timeout", "block:timeout,medium"),
-        ("device:4-5", "device:connected,disconnected"),
+        ("device:8-9", "device:connected,disconnected"),
         ("type=1:linked", "key:linked"),
     ] {
         assert_eq!(rule.parse::<Rule>().unwrap().to_string(), written);

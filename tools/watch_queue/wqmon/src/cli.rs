@@ -33,7 +33,8 @@ Events, by type:
   block       io, timeout, nospace, transport, target, nexus, medium,
               protection, resource, notsupported, busy, again, zonesopen,
               zonesactive, offline, durationlimit, invalid, other
-  device      added, removed, bound, unbound; connected, disconnected (of USB)
+  device      added, removed, changed, moved, online, offline, bound, unbound;
+              connected, disconnected (of USB)
   Mainline kernels have meta and key.
 
 Filters:

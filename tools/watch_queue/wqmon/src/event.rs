@@ -150,10 +150,10 @@ impl Seen<'_> {
             Event::Meta(MetaEvent::Loss { .. }) => Mood::Bad,
             Event::Meta(_) => Mood::Warning,
             _ => match self.name() {
-                "attached" | "moved_to" | "added" | "connected" | "bound" | "linked"
+                "attached" | "moved_to" | "added" | "online" | "connected" | "bound" | "linked"
                 | "instantiated" => Mood::Comes,
-                "detached" | "moved_from" | "removed" | "disconnected" | "unbound" | "unlinked"
-                | "cleared" | "expired" => Mood::Goes,
+                "detached" | "moved_from" | "removed" | "offline" | "disconnected" | "unbound"
+                | "unlinked" | "cleared" | "expired" => Mood::Goes,
                 "revoked" | "invalidated" => Mood::Warning,
                 _ => Mood::Plain,
             },
