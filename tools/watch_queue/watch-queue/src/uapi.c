@@ -85,14 +85,18 @@ static void put_mounts(void)
 
 static void put_superblocks(void)
 {
-	struct superblock_notification readonly =
-		{ SUPERBLOCK(readonly, NOTIFY_SUPERBLOCK_READONLY) };
-	struct superblock_notification readwrite =
-		{ SUPERBLOCK(readwrite, NOTIFY_SUPERBLOCK_READWRITE) };
-	struct superblock_notification frozen =
-		{ SUPERBLOCK(frozen, NOTIFY_SUPERBLOCK_FROZEN) };
-	struct superblock_notification thawed =
-		{ SUPERBLOCK(thawed, NOTIFY_SUPERBLOCK_THAWED) };
+	struct superblock_notification readonly = {
+		SUPERBLOCK(readonly, NOTIFY_SUPERBLOCK_READONLY),
+	};
+	struct superblock_notification readwrite = {
+		SUPERBLOCK(readwrite, NOTIFY_SUPERBLOCK_READWRITE),
+	};
+	struct superblock_notification frozen = {
+		SUPERBLOCK(frozen, NOTIFY_SUPERBLOCK_FROZEN),
+	};
+	struct superblock_notification thawed = {
+		SUPERBLOCK(thawed, NOTIFY_SUPERBLOCK_THAWED),
+	};
 	unsigned int kind;
 
 	for (kind = WATCH_SUPERBLOCK_BUFFERED_READ;
