@@ -6,7 +6,7 @@
 VARIANT ?= rust
 
 ifneq ($(filter-out rust called c debug um sources,$(VARIANT)),)
-$(error There is no VARIANT '$(VARIANT)'; there are: rust called c debug um sources)
+$(error There is no VARIANT '$(VARIANT)'; there are: rust called c debug rt um sources)
 endif
 
 lib = bash -c '. dev/lib.sh && "$$@"' lib
@@ -23,6 +23,7 @@ help:
 	@echo 'make test-c                 run the same kselftests on the C implementation'
 	@echo 'make test-um                run all tests in user-mode Linux, where races are of real CPUs'
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
+	@echo 'make test-rt                run tests of contexts and waiting in a real-time kernel with lockdep'
 	@echo 'make test-sources           run the tests of the sources: mounts, file systems, disks, devices'
 	@echo 'make bench                  measure what it costs against the C implementation'
 	@echo 'make record-speed           record the instructions that make test compares with'
@@ -44,7 +45,7 @@ help:
 	@echo 'make clean                  remove all that was built and fetched'
 	@echo
 	@echo 'All of them take VARIANT=rust (default), called, whose helpers are not inlined into Rust,'
-	@echo 'c, which is mainline as it is, debug, um or sources, and LINUX_SRC=DIR to start from a'
+	@echo 'c, which is mainline as it is, debug, rt, um or sources, and LINUX_SRC=DIR to start from a'
 	@echo 'Linux tree of yours.'
 
 export LINUX_SRC
@@ -103,6 +104,10 @@ test-um:
 PHONY += test-debug
 test-debug:
 	@dev/run-tests debug
+
+PHONY += test-rt
+test-rt:
+	@dev/run-tests rt
 
 PHONY += test-sources
 test-sources:

@@ -5,6 +5,7 @@
 use core::mem;
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
+    bindings, container_of,
     fs::LocalFile,
     prelude::*,
     sync::{
@@ -27,10 +28,10 @@ use crate::{
     overflow::Overflow,
     ring::{self, Batch, Next, Poster, Reader, Span},
     sync::{
+        irq_work::IrqWork,
+        lock::{new_raw_lock, Context, RawLock},
         rcu_cell::{RcuBox, RcuCell},
-        wait::{
-            new_wait_lock, Events, Locked, PollTable, WaitLock, ERROR, HANGUP, READABLE, WRITABLE,
-        },
+        wait::{new_wait_queue, Events, PollTable, WaitQueue, ERROR, HANGUP, READABLE, WRITABLE},
     },
     trace::{self, Reason},
     watch::{self, Watches},
@@ -42,9 +43,12 @@ use crate::{
 #[pin_data]
 #[repr(C)]
 pub(crate) struct Queue {
-    /// The posters' state.  Readers wait here for something to read.
+    /// The posters' state.
     #[pin]
-    posts: WaitLock<Posts>,
+    posts: RawLock<Posts>,
+    /// The wait queue of those that wait for something to read.
+    #[pin]
+    readers: WaitQueue,
     /// Losses that are counted without the lock of `posts`.
     overflow: Overflow,
     filter: RcuCell<Filter>,
@@ -55,10 +59,10 @@ pub(crate) struct Queue {
     reads: Mutex<Reads>,
     /// The wait queue of those that poll for room, which there is unless the queue is full.
     #[pin]
-    room: WaitLock<()>,
+    room: WaitQueue,
     /// The wait queue of [`Queue::sync`].
     #[pin]
-    synced: WaitLock<()>,
+    synced: WaitQueue,
     /// The number of tasks that may be on that.  They count with the lock of `posts`.
     syncing: Atomic<u32>,
     /// The watches of the queue.  Their lock is taken before that of a watch list.
@@ -73,6 +77,8 @@ pub(crate) struct Queue {
     writable: Fasync,
     /// The read end is for reading only.
     sealed: Atomic<bool>,
+    /// Calls [`Queue::notify_readers`] for posts in a context that does not allow it.
+    deferred: IrqWork,
     /// The user who made the pipe and is charged for its memory.
     user: User,
     /// The name of the queue in trace events.
@@ -86,6 +92,8 @@ pub(crate) type Borrowed<'a> = ArcBorrow<'a, Queue>;
 struct Posts {
     poster: Poster,
     ends: Ends,
+    /// Whether `deferred` was ever queued.
+    has_deferred: bool,
 }
 
 /// The readers' state.
@@ -190,22 +198,24 @@ impl Queue {
         };
         Arc::pin_init(
             pin_init!(Self {
-                posts <- new_wait_lock!(
-                    Posts { poster: Poster::unsized_yet(), ends },
+                posts <- new_raw_lock!(
+                    Posts { poster: Poster::unsized_yet(), ends, has_deferred: false },
                     c"watch_queue::posts"
                 ),
+                readers <- new_wait_queue!(c"watch_queue::readers"),
                 overflow: Overflow::new(),
                 filter: RcuCell::empty(),
                 filtered: Atomic::new(0),
                 reads <- new_mutex!(Reads::Unsized, "watch_queue::reads"),
-                room <- new_wait_lock!((), c"watch_queue::room"),
-                synced <- new_wait_lock!((), c"watch_queue::synced"),
+                room <- new_wait_queue!(c"watch_queue::room"),
+                synced <- new_wait_queue!(c"watch_queue::synced"),
                 syncing: Atomic::new(0),
                 watches <- new_spinlock_irq!(Watches::new(), "watch_queue::watches"),
                 rules <- new_spinlock!(None, "watch_queue::rules"),
                 readable: Fasync::new(),
                 writable: Fasync::new(),
                 sealed: Atomic::new(false),
+                deferred: IrqWork::new(notify_deferred),
                 user: User::current(),
                 name: trace::Name(ino),
             }),
@@ -252,22 +262,35 @@ impl Queue {
 
     /// Appends a message, or counts it as lost, and wakes a reader.
     ///
-    /// Context: Any but NMI.
+    /// Context: Any but NMI, in an RCU read-side critical section.  Where the context does not
+    /// allow to wake anybody, that happens soon after.
     #[inline(always)]
     pub(crate) fn post(&self, message: &impl Message) {
         if self.overflow.count() {
             trace::lose(&self.name, message, Reason::Full);
             return;
         }
-        let is_news = self.posts.with(|posts| posts.post(message, self));
-        if is_news {
-            self.readable.kill(fasync::READABLE);
+        let notify = self
+            .posts
+            .with_context(|posts, context| posts.post(message, self, context));
+        if notify {
+            self.notify_readers();
         }
+    }
+
+    /// Wakes a reader, and sends `SIGIO`.
+    ///
+    /// Out of line, so that a post that nobody waits for spills nothing.
+    #[cold]
+    #[inline(never)]
+    fn notify_readers(&self) {
+        self.readers.wake_one(READABLE);
+        self.readable.kill(fasync::READABLE);
     }
 
     /// Calls `f` with the posters' state, in which all losses so far are counted.
     #[inline(always)]
-    fn with_posts<R>(&self, f: impl FnOnce(&mut Locked<'_, Posts>) -> R) -> R {
+    fn with_posts<R>(&self, f: impl FnOnce(&mut Posts) -> R) -> R {
         self.posts.with(|posts| {
             posts.poster.settle(&self.overflow);
             f(posts)
@@ -385,12 +408,13 @@ impl Queue {
     /// Returns whether nothing is left to read.
     #[inline(always)]
     fn consume(&self, batch: Batch<'_>) -> bool {
-        let (was_full, is_all) = self.with_posts(|posts| {
+        let (wake, is_all) = self.with_posts(|posts| {
             let was_full = batch.consume(&mut posts.poster);
-            (was_full, !posts.poster.is_readable())
+            let wake = was_full && self.room.is_active();
+            (wake, !posts.poster.is_readable())
         });
-        if was_full {
-            self.room.with(|room| room.wake_one(WRITABLE));
+        if wake {
+            self.room.wake_one(WRITABLE);
         }
         is_all
     }
@@ -424,16 +448,18 @@ impl Queue {
                 Err(EAGAIN) if may_wait() => {}
                 result => break result,
             }
-            self.posts.wait_interruptible(Posts::ends_wait)?;
+            self.readers
+                .wait_interruptible(|| self.posts.with(|posts| posts.ends_wait()))?;
             has_waited = true;
         };
         if has_waited {
             // A post wakes one reader.  If this one left something, another has to be woken.
-            self.posts.with(|posts| {
-                if posts.poster.is_readable() {
-                    posts.wake_one(READABLE);
-                }
-            });
+            let wake = self
+                .posts
+                .with(|posts| posts.poster.is_readable() && self.readers.is_active());
+            if wake {
+                self.readers.wake_one(READABLE);
+            }
         }
         result?;
         // What was read was consumed with the lock of `posts`.  So either this sees who waits, or
@@ -576,7 +602,7 @@ impl Queue {
         // Registers first and looks second, so that nothing is missed in between.
         if mode.reads {
             // SAFETY: The caller polls a file that keeps `self` alive, and thus its wait queues.
-            unsafe { table.register(&self.posts) };
+            unsafe { table.register(&self.readers) };
         }
         if mode.writes {
             // SAFETY: As above.
@@ -679,7 +705,7 @@ impl Queue {
             posts.ends.is_one_sided()
         });
         if is_one_sided {
-            self.posts.wake_all();
+            self.readers.wake_all();
             self.room.wake_all();
             self.synced.wake_all();
             self.readable.kill(fasync::READABLE);
@@ -700,20 +726,26 @@ impl Queue {
     /// The watches refer to the queue for a grace period longer, and its filter goes with it.
     pub(crate) fn close(&self) {
         watch::detach_all(self);
-        let poster =
-            self.with_posts(|posts| mem::replace(&mut posts.poster, Poster::unsized_yet()));
+        let (poster, has_deferred) = self.with_posts(|posts| {
+            let poster = mem::replace(&mut posts.poster, Poster::unsized_yet());
+            (poster, posts.has_deferred)
+        });
+        if has_deferred {
+            // It is never queued again: nobody waits any more, which posters see under their lock.
+            self.deferred.sync();
+        }
         *self.reads.lock() = Reads::Unsized;
         // This is the last half of the ring, which frees its memory.
         drop(poster);
     }
 }
 
-impl Locked<'_, Posts> {
-    /// Appends a message, or counts it as lost, and wakes a reader.
+impl Posts {
+    /// Appends a message, or counts it as lost.
     ///
-    /// Returns whether to send `SIGIO`.
+    /// Returns whether the caller has to call [`Queue::notify_readers`], without the lock.
     #[inline(always)]
-    fn post(&mut self, message: &impl Message, queue: &Queue) -> bool {
+    fn post(&mut self, message: &impl Message, queue: &Queue, context: &Context) -> bool {
         if self.poster.post(message.note(), &queue.overflow).is_ok() {
             trace::deliver(&queue.name, message);
         } else {
@@ -729,16 +761,40 @@ impl Locked<'_, Posts> {
                 return false;
             }
         }
-        self.wake_one(READABLE);
-        true
+        (queue.readers.is_active() || queue.readable.is_active()) && self.may_notify(queue, context)
     }
-}
 
-impl Posts {
+    /// Returns whether the context of a post allows to notify readers.  Otherwise has it done soon.
+    #[cold]
+    #[inline(never)]
+    fn may_notify(&mut self, queue: &Queue, context: &Context) -> bool {
+        if context.may_wake() {
+            return true;
+        }
+        self.has_deferred = true;
+        // SAFETY: The queue is in an `Arc`, so it stays where it is.  Somebody waits, so a file is
+        // open that keeps the queue.  `Queue::close()`, after that file is gone, calls `sync()`:
+        // it sees `has_deferred`, as it takes the lock that is held here.
+        unsafe { queue.deferred.queue() };
+        false
+    }
+
     /// Returns whether a reader that waits should wake.
     fn ends_wait(&self) -> bool {
         self.poster.is_readable() || self.ends.writers == 0
     }
+}
+
+/// Notifies readers of what has been posted in a context that did not allow it.
+///
+/// # Safety
+///
+/// For [`IrqWork`] to call with the `deferred` of a queue.
+unsafe extern "C" fn notify_deferred(work: *mut bindings::irq_work) {
+    // SAFETY: This is the `deferred` of a queue.
+    let queue = unsafe { container_of!(work.cast::<IrqWork>(), Queue, deferred) };
+    // SAFETY: `Posts::may_notify()` says why the queue is still there.
+    unsafe { &*queue }.notify_readers();
 }
 
 /// Copies messages, and returns how many of their bytes could be copied.

@@ -2,5 +2,7 @@
 
 //! Synchronisation primitives that the kernel crate does not have yet.
 
+pub(crate) mod irq_work;
+pub(crate) mod lock;
 pub(crate) mod rcu_cell;
 pub(crate) mod wait;

@@ -92,6 +92,7 @@ struct watch_list {
 void __post_watch_notification(struct watch_list *wlist,
 			       struct watch_notification *n,
 			       const struct cred *cred, u64 id);
+bool watch_queue_may_wake(unsigned long flags);
 bool watch_queue_charge(const struct cred *cred);
 void watch_queue_uncharge(const struct cred *cred);
 struct watch_queue *get_watch_queue(int fd);

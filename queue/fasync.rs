@@ -30,14 +30,20 @@ impl Fasync {
         Self(Opaque::new(ptr::null_mut()))
     }
 
-    /// Sends the signal.
-    ///
-    /// Context: Any but NMI.
-    #[inline]
-    pub(super) fn kill(&self, band: u32) {
+    /// Returns whether somebody receives the signal.
+    #[inline(always)]
+    pub(super) fn is_active(&self) -> bool {
         // SAFETY: The pointer is initialised.  `fasync_helper()` may change it at the same time:
         // `kill_fasync()` looks in the same way before it takes a lock.
-        if !unsafe { self.0.get().read_volatile() }.is_null() {
+        !unsafe { self.0.get().read_volatile() }.is_null()
+    }
+
+    /// Sends the signal.
+    ///
+    /// Context: As to take a `spinlock_t`.
+    #[inline]
+    pub(super) fn kill(&self, band: u32) {
+        if self.is_active() {
             // SAFETY: By the invariants this is a list that `kill_fasync()` can walk.
             unsafe { bindings::kill_fasync(self.0.get(), bindings::SIGIO as c_int, band as c_int) };
         }

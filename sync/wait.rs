@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A wait queue whose own lock also guards the data that is waited for.
+//! A wait queue whose wakers look at it under the lock of what is waited for.
 //!
-//! A waker that holds this lock sees all waiters without a memory barrier and without a second
-//! lock.  If there are none, it is done.  C has `wait_event_interruptible_locked()` for this.
+//! One that waits, sleeping or polling, puts itself on the queue first, and looks second, under the
+//! lock of what it waits for.  A waker changes that under this lock, and looks there, too, whether
+//! somebody is on the queue.  Whichever takes the lock second sees what the other one did.  So no
+//! memory barrier is needed, and the lock can be one under which nobody can be woken.
 //!
 //! C header: [`include/linux/wait.h`](srctree/include/linux/wait.h)
 
-use core::{
-    cell::UnsafeCell,
-    ops::{Deref, DerefMut},
-    ptr,
-};
+use core::ptr;
 use kernel::{
     bindings, error::to_result, fs::LocalFile, prelude::*, sync::LockClassKey, types::Opaque,
 };
@@ -31,81 +29,64 @@ pub(crate) const HANGUP: Events = bindings::EPOLLHUP;
 /// The other end is closed, as a writer sees it.
 pub(crate) const ERROR: Events = bindings::EPOLLERR;
 
-/// A wait queue, with data that its lock guards.
+/// A wait queue.
 ///
-/// The lock can be taken in every context but NMI, and leaves interrupts as it finds them.
-///
-/// The wait queue is empty when it is dropped.  [`WaitLock::wait_interruptible`] takes its waiter
-/// off again.  All other waiters come from [`PollTable::register`], for a file that keeps this
-/// alive until it is released; see there.
-///
-/// The wait queue comes first, so that its lock is at offset 0.
-#[pin_data]
-#[repr(C)]
-pub(crate) struct WaitLock<T> {
-    #[pin]
-    wait: Opaque<bindings::wait_queue_head>,
-    data: UnsafeCell<T>,
-}
+/// It is empty when it is dropped.  [`WaitQueue::wait_interruptible`] takes its waiter off again.
+/// All other waiters come from [`PollTable::register`], for a file that keeps this alive until it
+/// is released; see there.
+#[repr(transparent)]
+pub(crate) struct WaitQueue(Opaque<bindings::wait_queue_head>);
 
-// SAFETY: A `struct wait_queue_head` can be used from any thread, and the data can only be accessed
-// with its lock held.
-unsafe impl<T: Send> Send for WaitLock<T> {}
+// SAFETY: A `struct wait_queue_head` can be used from any thread.
+unsafe impl Send for WaitQueue {}
 // SAFETY: As above.
-unsafe impl<T: Send> Sync for WaitLock<T> {}
+unsafe impl Sync for WaitQueue {}
 
-impl<T> WaitLock<T> {
-    /// Makes a lock of the class `key`; see [`new_wait_lock!`].
-    pub(crate) fn new(
-        data: T,
-        name: &'static CStr,
-        key: Pin<&'static LockClassKey>,
-    ) -> impl PinInit<Self> {
-        pin_init!(Self {
-            // SAFETY: `slot` is valid for writes, and `name` and `key` are static.
-            wait <- Opaque::ffi_init(|slot| unsafe {
-                bindings::__init_waitqueue_head(slot, name.as_char_ptr(), key.as_ptr())
-            }),
-            data: UnsafeCell::new(data),
-        })
+impl WaitQueue {
+    /// Makes an empty queue, whose lock is of the class `key`; see [`new_wait_queue!`].
+    pub(crate) fn new(name: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
+        // SAFETY: `slot` is valid for writes of what a `WaitQueue` is, and `name` and `key` are
+        // static.
+        unsafe {
+            pin_init::pin_init_from_closure(move |slot: *mut Self| {
+                bindings::__init_waitqueue_head(slot.cast(), name.as_char_ptr(), key.as_ptr());
+                Ok(())
+            })
+        }
     }
 
-    /// Calls `f` with the lock held.
+    /// Returns whether somebody waits.
     ///
-    /// There is no guard, because guards can be dropped in another order than that in which the
-    /// interrupt state has to be restored.  [`SpinLockIrq`](kernel::sync::SpinLockIrq) allows for
-    /// that by counting, which makes locking half as dear again.  Every post would pay for it.
+    /// That is certain of those who looked before under the lock that the caller holds: of what
+    /// they wait for.
     #[inline(always)]
-    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Locked<'_, T>) -> R) -> R {
-        // SAFETY: The wait queue is initialised, so its lock is.
-        let lock = unsafe { &raw mut (*self.wait.get()).lock };
-        // SAFETY: As above.
-        let flags = unsafe { bindings::spin_lock_irqsave(lock) };
-        // INVARIANT: It is held until `f` returns.
-        let result = f(&mut Locked { owner: self });
-        // SAFETY: It is held, and `flags` come from taking it.
-        unsafe { bindings::spin_unlock_irqrestore(lock, flags) };
-        result
+    pub(crate) fn is_active(&self) -> bool {
+        let wait = self.0.get();
+        // SAFETY: The queue is initialised.
+        let (head, next) = unsafe { (&raw mut (*wait).head, &raw const (*wait).head.next) };
+        // SAFETY: As `waitqueue_active()` does: the pointer is valid, and is changed as a whole.
+        let next = unsafe { next.read_volatile() };
+        next != head
     }
 
-    /// Waits until `ready` returns true for the data.
+    /// Waits until `ready`, which takes the lock of what it looks at, returns true.
     ///
-    /// Each [`Locked::wake_one`] wakes one such waiter.
+    /// Each [`WaitQueue::wake_one`] wakes one such waiter.
     ///
     /// # Errors
     ///
     /// `ERESTARTSYS` if a signal came first.
-    pub(crate) fn wait_interruptible(&self, mut ready: impl FnMut(&T) -> bool) -> Result {
+    pub(crate) fn wait_interruptible(&self, ready: impl FnMut() -> bool) -> Result {
         self.wait(
             bindings::TASK_INTERRUPTIBLE,
             bindings::WQ_FLAG_EXCLUSIVE,
-            || self.with(|data| ready(data)),
+            ready,
         )
     }
 
-    /// Waits until `ready`, which is called without the lock, returns true.
+    /// Waits until `ready`, which takes the lock of what it looks at, returns true.
     ///
-    /// Each [`WaitLock::wake_all`] wakes such waiters.
+    /// Each [`WaitQueue::wake_all`] wakes such waiters.
     ///
     /// # Errors
     ///
@@ -123,7 +104,7 @@ impl<T> WaitLock<T> {
             // SAFETY: Both are initialised.  `entry` is off the queue before it goes out of scope:
             // this takes it off if it fails, and all other ways out go through `finish_wait()`.
             let interrupted = unsafe {
-                bindings::prepare_to_wait_event(self.wait.get(), entry.get(), state as c_int)
+                bindings::prepare_to_wait_event(self.0.get(), entry.get(), state as c_int)
             };
             // The waiter is on the queue by now.  So whatever makes this true finds the waiter.
             if ready() {
@@ -137,15 +118,27 @@ impl<T> WaitLock<T> {
         }
 
         // SAFETY: Both are initialised.
-        unsafe { bindings::finish_wait(self.wait.get(), entry.get()) };
+        unsafe { bindings::finish_wait(self.0.get(), entry.get()) };
         Ok(())
+    }
+
+    /// Wakes one reader, and notifies all that poll, of `events`.
+    pub(crate) fn wake_one(&self, events: Events) {
+        // SAFETY: The queue is initialised.
+        unsafe {
+            bindings::__wake_up_sync_key(
+                self.0.get(),
+                bindings::TASK_INTERRUPTIBLE,
+                ptr::without_provenance_mut(events as usize),
+            );
+        }
     }
 
     /// Wakes all waiters, whatever they wait for.
     pub(crate) fn wake_all(&self) {
-        // SAFETY: The wait queue is initialised.
+        // SAFETY: The queue is initialised.
         unsafe {
-            bindings::__wake_up(self.wait.get(), bindings::TASK_NORMAL, 0, ptr::null_mut());
+            bindings::__wake_up(self.0.get(), bindings::TASK_NORMAL, 0, ptr::null_mut());
         }
     }
 }
@@ -174,79 +167,24 @@ impl<'a> PollTable<'a> {
         Self { file, table }
     }
 
-    /// Has the caller of `poll()` woken by `lock`.
+    /// Has the caller of `poll()` woken by `queue`.
     ///
     /// # Safety
     ///
-    /// `lock` lives until the file is released.
-    pub(crate) unsafe fn register<T>(&self, lock: &WaitLock<T>) {
+    /// `queue` lives until the file is released.
+    pub(crate) unsafe fn register(&self, queue: &WaitQueue) {
         // SAFETY: The table is null or valid by the invariants, and the wait queue is initialised.
         // Every waiter is off it before the file is released, which is how long it lives at least:
         // poll(2) and io_uring hold a reference to the file as long as they wait, and epoll, which
         // holds none, is taken off by `eventpoll_release()` before `release()` is called.
-        unsafe { bindings::poll_wait(self.file.as_ptr(), lock.wait.get(), self.table) };
+        unsafe { bindings::poll_wait(self.file.as_ptr(), queue.0.get(), self.table) };
     }
 }
 
-/// A [`WaitLock`] whose lock is held.
-///
-/// # Invariants
-///
-/// The lock of `owner` is held as long as this lives.
-pub(crate) struct Locked<'a, T> {
-    owner: &'a WaitLock<T>,
-}
-
-impl<T> Locked<'_, T> {
-    /// Wakes one reader, and notifies all that poll, of `events`.
-    #[inline]
-    pub(crate) fn wake_one(&self, events: Events) {
-        let wait = self.owner.wait.get();
-        // SAFETY: The wait queue is initialised and, by the invariants, its lock is held.
-        let nobody = unsafe { (*wait).head.next == &raw mut (*wait).head };
-        if !nobody {
-            self.wake_one_waiter(events);
-        }
-    }
-
-    /// Wakes one waiter of at least one.
-    ///
-    /// Out of line, so that the path without a waiter spills nothing.
-    #[cold]
-    fn wake_one_waiter(&self, events: Events) {
-        // SAFETY: The wait queue is initialised and, by the invariants, its lock is held.
-        unsafe {
-            bindings::__wake_up_locked_sync_key(
-                self.owner.wait.get(),
-                bindings::TASK_INTERRUPTIBLE,
-                ptr::without_provenance_mut(events as usize),
-            );
-        }
-    }
-}
-
-impl<T> Deref for Locked<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: The lock is held, by the invariants.
-        unsafe { &*self.owner.data.get() }
-    }
-}
-
-impl<T> DerefMut for Locked<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: The lock is held, by the invariants.
-        unsafe { &mut *self.owner.data.get() }
-    }
-}
-
-/// Creates a [`WaitLock`] with a lock class of its own.
-macro_rules! new_wait_lock {
-    ($data:expr, $name:literal) => {
-        $crate::sync::wait::WaitLock::new($data, $name, ::kernel::static_lock_class!())
+/// Creates a [`WaitQueue`] with a lock class of its own.
+macro_rules! new_wait_queue {
+    ($name:literal) => {
+        $crate::sync::wait::WaitQueue::new($name, ::kernel::static_lock_class!())
     };
 }
-pub(crate) use new_wait_lock;
+pub(crate) use new_wait_queue;

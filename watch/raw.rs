@@ -15,7 +15,7 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::{Atomic, Relaxed},
-        Arc, ArcBorrow,
+        rcu, Arc, ArcBorrow,
     },
     types::Opaque,
     watch_queue::Cause,
@@ -368,6 +368,7 @@ impl Detached {
     /// Posts a removal notification, which names the object `id`, to the queue.
     #[inline(always)]
     pub(super) fn notify(&self, id: u64) {
+        let _rcu = rcu::read_lock();
         self.0.queue().post(&Removal::new(self.0.info_id(), id));
     }
 

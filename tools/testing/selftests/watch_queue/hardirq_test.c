@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Posting in a hard interrupt, where the C implementation hangs */
+/* Posting in contexts that the C implementation does not survive, or not as it should */
 
 #include "source_fixture.h"
 
+#include <poll.h>
+#include <signal.h>
+#include <sys/epoll.h>
 #include <sys/wait.h>
+#include <time.h>
 
 TEST_F(source, beyond_mainline_posting_works_in_a_hard_interrupt)
 {
@@ -28,5 +32,149 @@ TEST_F(source, beyond_mainline_posting_works_in_a_hard_interrupt)
 	ASSERT_LT(0, count(self->q.rd, &received, &lost));
 	EXPECT_EQ(40, 1 + received + lost);
 }
+
+#define POSTS		40
+#define SECONDS		20
+
+/* Those that wait, each a process of its own: all of them have to be woken. */
+static int wait_in_read(int fd)
+{
+	char buffer[16];
+
+	return read(fd, buffer, sizeof(buffer)) == 16;
+}
+
+static int wait_in_poll(int fd)
+{
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pollfd, 1, -1) == 1;
+}
+
+static int wait_in_epoll(int fd, uint32_t events)
+{
+	struct epoll_event event = { .events = EPOLLIN | events };
+	int epoll = epoll_create1(0);
+
+	return !epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) &&
+	       epoll_wait(epoll, &event, 1, -1) == 1;
+}
+
+static int wait_in_level_epoll(int fd)
+{
+	return wait_in_epoll(fd, 0);
+}
+
+static int wait_in_edge_epoll(int fd)
+{
+	return wait_in_epoll(fd, EPOLLET);
+}
+
+static int wait_in_exclusive_epoll(int fd)
+{
+	return wait_in_epoll(fd, EPOLLEXCLUSIVE);
+}
+
+static int wait_for_sigio(int fd)
+{
+	struct timespec timeout = { .tv_sec = SECONDS };
+	sigset_t set;
+
+	(void)fd;
+	sigemptyset(&set);
+	sigaddset(&set, SIGIO);
+	return sigtimedwait(&set, NULL, &timeout) == SIGIO;
+}
+
+static int (*const waits[])(int fd) = {
+	wait_in_read, wait_in_poll, wait_in_level_epoll, wait_in_edge_epoll,
+	wait_in_exclusive_epoll, wait_for_sigio,
+};
+
+#define NR_WAITS	(sizeof(waits) / sizeof(waits[0]))
+
+static pid_t wait_for_news(struct __test_metadata *_metadata, int fd,
+			   int (*wait)(int fd))
+{
+	sigset_t set;
+	pid_t pid;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGIO);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	pid = fork();
+	if (pid == 0) {
+		alarm(SECONDS);
+		_exit(!wait(fd));
+	}
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	if (wait == wait_for_sigio) {
+		ASSERT_EQ(0, fcntl(fd, F_SETOWN, pid));
+		ASSERT_EQ(0, fcntl(fd, F_SETFL, O_ASYNC));
+	}
+	return pid;
+}
+
+/* Each way to wait on its own, as a read that came first would leave nothing */
+static void all_are_woken(struct __test_metadata *_metadata, struct queue *q,
+			  int source, int context)
+{
+	struct watch_source_post args = {
+		.id = ID, .type = 5, .length = 16, .count = POSTS,
+		.context = context,
+	};
+	unsigned int i;
+
+	for (i = 0; i < NR_WAITS; i++) {
+		long received = 0, lost = 0;
+		pid_t pid;
+		int status;
+
+		ASSERT_EQ(0, fcntl(q->rd, F_SETFL, 0));
+		pid = wait_for_news(_metadata, q->rd, waits[i]);
+		ASSERT_NE(-1, pid);
+		usleep(30000);
+		if (post(source, &args)) {
+			kill(pid, SIGKILL);
+			waitpid(pid, NULL, 0);
+			ASSERT_EQ(EOPNOTSUPP, errno);
+			SKIP(return, "the kernel has no tracepoints");
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(0, status) {
+			TH_LOG("way %u to wait", i);
+		}
+		ASSERT_EQ(0, fcntl(q->rd, F_SETFL, O_NONBLOCK));
+		count(q->rd, &received, &lost);
+		EXPECT_EQ(POSTS, (waits[i] == wait_in_read) + received + lost);
+	}
+}
+
+#define WAKES_ALL(name, context)						\
+	TEST_F_TIMEOUT(source, name, 240)					\
+	{									\
+		all_are_woken(_metadata, &self->q, self->fd, context);		\
+	}
+
+WAKES_ALL(all_are_woken_by_posts_from_a_process,
+	  WATCH_SOURCE_PROCESS)
+WAKES_ALL(all_are_woken_by_posts_with_softirqs_off,
+	  WATCH_SOURCE_SOFTIRQS_OFF)
+WAKES_ALL(all_are_woken_by_posts_from_a_softirq,
+	  WATCH_SOURCE_SOFTIRQ)
+WAKES_ALL(all_are_woken_by_posts_from_an_rcu_callback,
+	  WATCH_SOURCE_RCU)
+WAKES_ALL(all_are_woken_by_posts_with_preemption_off,
+	  WATCH_SOURCE_PREEMPTION_OFF)
+WAKES_ALL(all_are_woken_by_posts_with_a_raw_lock,
+	  WATCH_SOURCE_RAW_LOCK)
+WAKES_ALL(beyond_mainline_all_are_woken_by_posts_with_interrupts_off,
+	  WATCH_SOURCE_INTERRUPTS_OFF)
+WAKES_ALL(beyond_mainline_all_are_woken_by_posts_from_a_timer,
+	  WATCH_SOURCE_TIMER)
+WAKES_ALL(beyond_mainline_all_are_woken_by_posts_from_a_hard_timer,
+	  WATCH_SOURCE_HARD_TIMER)
+WAKES_ALL(beyond_mainline_all_are_woken_by_posts_from_a_probe_of_a_switch,
+	  WATCH_SOURCE_SWITCH)
 
 TEST_HARNESS_MAIN

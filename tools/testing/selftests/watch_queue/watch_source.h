@@ -27,6 +27,12 @@ enum watch_source_context {
 	WATCH_SOURCE_SOFTIRQS_OFF,
 	WATCH_SOURCE_INTERRUPTS_OFF,	/* EILSEQ if they are on afterwards */
 	WATCH_SOURCE_TIMER,		/* in the timer's hard interrupt */
+	WATCH_SOURCE_HARD_TIMER,	/* there with PREEMPT_RT, too */
+	WATCH_SOURCE_SOFTIRQ,
+	WATCH_SOURCE_RCU,		/* in a callback */
+	WATCH_SOURCE_PREEMPTION_OFF,
+	WATCH_SOURCE_RAW_LOCK,		/* with one held */
+	WATCH_SOURCE_SWITCH,		/* in a probe of sched_switch; EOPNOTSUPP */
 	WATCH_SOURCE_NR_CONTEXTS
 };
 

@@ -9,7 +9,13 @@ use crate::{
     platform::Arc,
     ring::{split, Next, Poster, Reader},
 };
-use loom::{sync::Mutex, thread};
+use loom::{
+    sync::{
+        atomic::{AtomicBool, Ordering::Relaxed},
+        Condvar, Mutex,
+    },
+    thread,
+};
 
 fn message(length: usize, poster: u32, number: u32) -> Vec<u8> {
     let header = Header {
@@ -156,4 +162,123 @@ fn a_ring_that_wraps_is_no_different() {
 fn a_store_that_does_not_release_is_found() {
     crate::platform::RELEASE.with(|ordering| ordering.set(loom::sync::atomic::Ordering::Relaxed));
     explore(4, &[8, 9], 2, 1000);
+}
+
+/// A reader that waits, as `sync/wait.rs` has it: on a wait queue with a lock of its own.
+struct Waiting {
+    posts: Posts,
+    /// Whether the reader is on the queue, as `waitqueue_active()` sees it: without the lock.
+    is_active: AtomicBool,
+    is_woken: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Waiting {
+    /// Puts the reader on the queue.
+    fn enqueue(&self) {
+        let _lock = self.is_woken.lock().unwrap();
+        self.is_active.store(true, Relaxed);
+    }
+
+    fn is_readable(&self) -> bool {
+        self.posts.with(|poster| poster.is_readable())
+    }
+
+    fn sleep(&self) {
+        let mut is_woken = self.is_woken.lock().unwrap();
+        while !*is_woken {
+            is_woken = self.wake.wait(is_woken).unwrap();
+        }
+    }
+
+    /// Takes the reader off the queue and wakes it, as a poster or its `irq_work` does.
+    fn wake(&self) {
+        let mut is_woken = self.is_woken.lock().unwrap();
+        self.is_active.store(false, Relaxed);
+        *is_woken = true;
+        self.wake.notify_one();
+    }
+}
+
+/// The order in which one side does two things.
+#[derive(Clone, Copy)]
+enum Order {
+    /// As in the kernel.
+    Right,
+    /// The reader looks for a message before it is on the queue.
+    ReaderLooksFirst,
+    /// The poster looks for a reader without the posters' lock, before it takes that.
+    PosterLooksOutside,
+}
+
+/// One reader waits for a message of one poster.  A wake-up that is lost is a deadlock.
+fn wait_for_one(order: Order, is_deferred: bool) {
+    loom::model(move || {
+        let (poster, _reader) = split(1).unwrap();
+        let waiting = Arc::new(Waiting {
+            posts: Posts {
+                poster: Mutex::new(poster),
+                overflow: Overflow::new(),
+            },
+            is_active: AtomicBool::new(false),
+            is_woken: Mutex::new(false),
+            wake: Condvar::new(),
+        });
+        let poster = {
+            let waiting = waiting.clone();
+            thread::spawn(move || {
+                let bytes = message(8, 1, 0);
+                let note = Note::new(&bytes).unwrap();
+                let mut is_active = waiting.is_active.load(Relaxed);
+                {
+                    let mut poster = waiting.posts.poster.lock().unwrap();
+                    poster.post(note, &waiting.posts.overflow).unwrap();
+                    if !matches!(order, Order::PosterLooksOutside) {
+                        is_active = waiting.is_active.load(Relaxed);
+                    }
+                }
+                if is_active && is_deferred {
+                    thread::spawn(move || waiting.wake());
+                } else if is_active {
+                    waiting.wake();
+                }
+            })
+        };
+
+        let mut is_readable = false;
+        if matches!(order, Order::ReaderLooksFirst) {
+            is_readable = waiting.is_readable();
+        }
+        waiting.enqueue();
+        if !matches!(order, Order::ReaderLooksFirst) {
+            is_readable = waiting.is_readable();
+        }
+        if !is_readable {
+            waiting.sleep();
+            assert!(waiting.is_readable());
+        }
+        poster.join().unwrap();
+    });
+}
+
+#[test]
+fn no_wake_up_is_lost() {
+    wait_for_one(Order::Right, false);
+}
+
+#[test]
+fn no_wake_up_that_is_deferred_is_lost() {
+    wait_for_one(Order::Right, true);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_reader_that_looks_before_it_is_on_the_queue_is_found() {
+    wait_for_one(Order::ReaderLooksFirst, false);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_poster_that_looks_for_readers_without_the_lock_is_found() {
+    wait_for_one(Order::PosterLooksOutside, false);
 }

@@ -8,8 +8,12 @@
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/timer.h>
+#include <linux/tracepoint.h>
 #include <linux/uaccess.h>
 #include <linux/watch_queue.h>
 
@@ -40,6 +44,10 @@ struct posting {
 	const struct cred	*cred;
 	struct watch_source_post *args;
 	struct hrtimer		timer;
+	struct timer_list	softirq;
+	struct rcu_head		rcu;
+	struct task_struct	*task;
+	bool			is_posted;
 	struct completion	done;
 	union {
 		struct watch_notification watch;
@@ -90,11 +98,82 @@ static enum hrtimer_restart post_from_timer(struct hrtimer *timer)
 	return HRTIMER_NORESTART;
 }
 
+static void post_from_softirq(struct timer_list *timer)
+{
+	struct posting *posting = container_of(timer, struct posting, softirq);
+
+	post_all(posting);
+	complete(&posting->done);
+}
+
+static void post_from_rcu(struct rcu_head *rcu)
+{
+	struct posting *posting = container_of(rcu, struct posting, rcu);
+
+	post_all(posting);
+	complete(&posting->done);
+}
+
+static void post_from_hrtimer(struct posting *posting, enum hrtimer_mode mode)
+{
+	hrtimer_setup(&posting->timer, post_from_timer, CLOCK_MONOTONIC, mode);
+	hrtimer_start(&posting->timer, us_to_ktime(50), mode);
+	wait_for_completion(&posting->done);
+	hrtimer_cancel(&posting->timer);
+}
+
+#ifdef CONFIG_TRACEPOINTS
+/* The lock of the run queue is held, so nobody can be woken here. */
+static void post_from_switch(void *data, bool preempt, struct task_struct *prev,
+			     struct task_struct *next, unsigned int state)
+{
+	struct posting *posting = data;
+
+	if (prev != posting->task || posting->is_posted)
+		return;
+	post_all(posting);
+	WRITE_ONCE(posting->is_posted, true);
+}
+
+static void find_switch(struct tracepoint *tracepoint, void *found)
+{
+	if (!strcmp(tracepoint->name, "sched_switch"))
+		*(struct tracepoint **)found = tracepoint;
+}
+
+static int post_at_switch(struct posting *posting)
+{
+	struct tracepoint *tracepoint = NULL;
+	int ret;
+
+	for_each_kernel_tracepoint(find_switch, &tracepoint);
+	if (!tracepoint)
+		return -EOPNOTSUPP;
+	posting->task = current;
+	ret = tracepoint_probe_register(tracepoint, post_from_switch, posting);
+	if (ret)
+		return ret;
+	while (!READ_ONCE(posting->is_posted))
+		schedule_timeout_uninterruptible(1);
+	tracepoint_probe_unregister(tracepoint, post_from_switch, posting);
+	tracepoint_synchronize_unregister();
+	return 0;
+}
+#else
+static int post_at_switch(struct posting *posting)
+{
+	return -EOPNOTSUPP;
+}
+#endif
+
+static DEFINE_RAW_SPINLOCK(raw_lock);
+
 static int post_in_context(struct posting *posting)
 {
 	unsigned long flags;
 	int ret = 0;
 
+	init_completion(&posting->done);
 	switch (posting->args->context) {
 	case WATCH_SOURCE_PROCESS:
 		post_all(posting);
@@ -116,13 +195,35 @@ static int post_in_context(struct posting *posting)
 		local_irq_restore(flags);
 		break;
 	case WATCH_SOURCE_TIMER:
-		init_completion(&posting->done);
-		hrtimer_setup(&posting->timer, post_from_timer,
-			      CLOCK_MONOTONIC, HRTIMER_MODE_REL);
-		hrtimer_start(&posting->timer, us_to_ktime(50),
-			      HRTIMER_MODE_REL);
+		post_from_hrtimer(posting, HRTIMER_MODE_REL);
+		break;
+	case WATCH_SOURCE_HARD_TIMER:
+		post_from_hrtimer(posting, HRTIMER_MODE_REL_HARD);
+		break;
+	case WATCH_SOURCE_SOFTIRQ:
+		timer_setup(&posting->softirq, post_from_softirq, 0);
+		mod_timer(&posting->softirq, jiffies + 1);
 		wait_for_completion(&posting->done);
-		hrtimer_cancel(&posting->timer);
+		timer_delete_sync(&posting->softirq);
+		break;
+	case WATCH_SOURCE_RCU:
+		call_rcu(&posting->rcu, post_from_rcu);
+		wait_for_completion(&posting->done);
+		/* The callback is code of this module. */
+		rcu_barrier();
+		break;
+	case WATCH_SOURCE_PREEMPTION_OFF:
+		preempt_disable();
+		post_all(posting);
+		preempt_enable();
+		break;
+	case WATCH_SOURCE_RAW_LOCK:
+		raw_spin_lock(&raw_lock);
+		post_all(posting);
+		raw_spin_unlock(&raw_lock);
+		break;
+	case WATCH_SOURCE_SWITCH:
+		ret = post_at_switch(posting);
 		break;
 	}
 	return ret;

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A spinlock that spins in every kernel, with `CONFIG_PREEMPT_RT` as well.
+//!
+//! C header: [`include/linux/spinlock.h`](srctree/include/linux/spinlock.h)
+
+use core::cell::UnsafeCell;
+use kernel::{bindings, prelude::*, sync::LockClassKey, types::Opaque};
+
+// Where these are functions, a helper in between would only cost.
+#[cfg(all(CONFIG_SMP, not(CONFIG_INLINE_SPIN_LOCK_IRQSAVE)))]
+use bindings::_raw_spin_lock_irqsave as lock_irqsave;
+#[cfg(not(all(CONFIG_SMP, not(CONFIG_INLINE_SPIN_LOCK_IRQSAVE))))]
+use bindings::raw_spin_lock_irqsave as lock_irqsave;
+
+#[cfg(all(CONFIG_SMP, not(CONFIG_INLINE_SPIN_UNLOCK_IRQRESTORE)))]
+use bindings::_raw_spin_unlock_irqrestore as unlock_irqrestore;
+#[cfg(not(all(CONFIG_SMP, not(CONFIG_INLINE_SPIN_UNLOCK_IRQRESTORE))))]
+use bindings::raw_spin_unlock_irqrestore as unlock_irqrestore;
+
+/// Data that a `raw_spinlock_t` guards.
+///
+/// The lock can be taken in every context but NMI, and leaves interrupts as it finds them.  What
+/// is done with it held takes no `spinlock_t` and wakes nobody.
+#[pin_data]
+pub(crate) struct RawLock<T> {
+    #[pin]
+    lock: Opaque<bindings::raw_spinlock_t>,
+    data: UnsafeCell<T>,
+}
+
+// SAFETY: A `raw_spinlock_t` can be used from any thread, and the data can only be accessed with it
+// held.
+unsafe impl<T: Send> Send for RawLock<T> {}
+// SAFETY: As above.
+unsafe impl<T: Send> Sync for RawLock<T> {}
+
+/// The context in which a lock was taken.
+pub(crate) struct Context {
+    flags: c_ulong,
+}
+
+impl Context {
+    /// Returns whether it allows to take a `spinlock_t` and to wake a task, for somebody who holds
+    /// a [`RawLock`] in an RCU read-side critical section.
+    ///
+    /// It may say no where it would be allowed.
+    pub(crate) fn may_wake(&self) -> bool {
+        // SAFETY: The flags are those of the lock that is held.
+        unsafe { bindings::watch_queue_may_wake(self.flags) }
+    }
+}
+
+impl<T> RawLock<T> {
+    /// Makes a lock of the class `key`; see [`new_raw_lock!`].
+    pub(crate) fn new(
+        data: T,
+        name: &'static CStr,
+        key: Pin<&'static LockClassKey>,
+    ) -> impl PinInit<Self> {
+        pin_init!(Self {
+            // SAFETY: `slot` is valid for writes, and `name` and `key` are static.
+            lock <- Opaque::ffi_init(|slot| unsafe {
+                bindings::raw_spin_lock_init(slot, name.as_char_ptr(), key.as_ptr())
+            }),
+            data: UnsafeCell::new(data),
+        })
+    }
+
+    /// Calls `f` with the lock held.
+    ///
+    /// There is no guard, because guards can be dropped in another order than that in which the
+    /// interrupt state has to be restored.  [`SpinLockIrq`](kernel::sync::SpinLockIrq) allows for
+    /// that by counting, which makes locking half as dear again.  Every post would pay for it.
+    #[inline(always)]
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        self.with_context(|data, _| f(data))
+    }
+
+    /// Calls `f` with the lock held, and with the context in which it was taken.
+    #[inline(always)]
+    pub(crate) fn with_context<R>(&self, f: impl FnOnce(&mut T, &Context) -> R) -> R {
+        let lock = self.lock.get();
+        // SAFETY: The lock is initialised.
+        let flags = unsafe { lock_irqsave(lock) };
+        // SAFETY: The lock is held until `f` returns.
+        let data = unsafe { &mut *self.data.get() };
+        let result = f(data, &Context { flags });
+        // SAFETY: It is held, and `flags` come from taking it.
+        unsafe { unlock_irqrestore(lock, flags) };
+        result
+    }
+}
+
+/// Creates a [`RawLock`] with a lock class of its own.
+macro_rules! new_raw_lock {
+    ($data:expr, $name:literal) => {
+        $crate::sync::lock::RawLock::new($data, $name, ::kernel::static_lock_class!())
+    };
+}
+pub(crate) use new_raw_lock;
