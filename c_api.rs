@@ -13,7 +13,7 @@ use kernel::{
 use crate::{
     pipe_ext,
     queue::{Borrowed, Queue},
-    watch::{self, Outgoing, Pending, WatchList},
+    watch::{self, Outgoing, Pending, Walk, WatchList},
 };
 
 /// Makes a new inode of pipefs that of a notification pipe, with a queue that counts two files.
@@ -183,28 +183,30 @@ pub(crate) unsafe extern "C" fn remove_watch_from_object(
     }
 }
 
-/// Posts a message to all queues that watch the object `id` with this list.
+/// Posts a message about the object of a watch to its queue, and to those behind it on its list
+/// that watch the same.
 ///
-/// For `post_watch_notification()`, where the rules are.
+/// For `post_watch_notification()`, where the rules are, and which takes the first look, so that a
+/// post that nobody watches calls nothing.
 ///
 /// # Safety
 ///
-/// `wlist` is initialised, `n` is a message as long as it says, and `cred` is valid.
+/// The caller is in an RCU read-side critical section in which it found `watch` on a list, `n` is a
+/// message as long as it says, and `cred` is valid.
 #[export]
 pub(crate) unsafe extern "C" fn __post_watch_notification(
-    wlist: *mut bindings::watch_list,
+    watch: *mut bindings::watch,
     n: *mut bindings::watch_notification,
     cred: *const bindings::cred,
-    id: u64,
 ) {
     // SAFETY: The source has made the message, and does not use it meanwhile.
     let Some(message) = (unsafe { Outgoing::from_raw(n) }) else {
         kernel::warn_on!(true);
         return;
     };
-    // SAFETY: The source keeps the list, at least until a grace period is over.
-    let list = unsafe { WatchList::from_raw(wlist) };
+    // SAFETY: `post_watch_notification()` found the watch in the section in which it calls this.
+    let at = unsafe { Walk::from_raw(watch) };
     // SAFETY: The source has a reference to the credentials, or they are the current task's.
     let cause = unsafe { Credential::from_ptr(cred) };
-    watch::post(list, message, cause, id);
+    watch::post_from(at, message, cause);
 }

@@ -67,7 +67,8 @@ type Table = [Rules; 256];
 /// # Invariants
 ///
 /// Rule N accepts a message if and only if bit N is set in each table's entry for the byte that
-/// the table is for, and in `above_length`'s for bit 7 of `info`.
+/// the table is for, and in `above_length`'s for bit 7 of `info`.  Each rule has the bits `agreed` in
+/// its `info_mask`, and in its `info_filter` as they are in `agreed_value`, which has no others.
 pub(crate) struct Filter {
     /// By `subtype`.
     subtype: Table,
@@ -77,6 +78,10 @@ pub(crate) struct Filter {
     info: [Table; 3],
     /// By bit 7 of `info`.  The bits below it are the length, which no rule can ask for.
     above_length: [Rules; 2],
+    /// The bits of `info` that all rules compare, and of which all want the same value.
+    agreed: u32,
+    /// That value.
+    agreed_value: u32,
     /// The number of rules.
     nr_rules: u8,
 }
@@ -88,6 +93,8 @@ impl Filter {
         kind: [[0; 256]; 3],
         info: [[0; 256]; 3],
         above_length: [0; 2],
+        agreed: 0,
+        agreed_value: 0,
         nr_rules: 0,
     };
 
@@ -97,6 +104,13 @@ impl Filter {
             return false;
         }
         let bit: Rules = 1 << self.nr_rules;
+        if self.nr_rules == 0 {
+            (self.agreed, self.agreed_value) = (rule.info_mask, rule.info_filter);
+        } else {
+            self.agreed &= rule.info_mask & !(rule.info_filter ^ self.agreed_value);
+        }
+        // INVARIANT: As wanted by all rules, this one included.
+        self.agreed_value &= self.agreed;
         self.nr_rules += 1;
 
         // No message has a type of more than 24 bits.
@@ -133,13 +147,14 @@ impl Filter {
         self.subtype[usize::from(subtype)] & self.kind[0][usize::from(kind0)]
     }
 
-    /// Returns whether all messages that begin with this word are rejected.
+    /// Returns whether a message that begins with this word is rejected for it alone, or for the
+    /// bits of `info` on which all rules agree.
     ///
-    /// Most messages that a filter rejects are rejected for this word alone.
+    /// Most messages that a filter rejects are.  `info` is asked for only if the word does not do.
     #[inline]
-    pub(crate) fn rejects_all_of(&self, first_word: u32) -> bool {
+    pub(crate) fn rejects(&self, first_word: u32, info: impl FnOnce() -> u32) -> bool {
         let (kind, subtype) = Header::split_word(first_word);
-        self.candidates(kind, subtype) == 0
+        self.candidates(kind, subtype) == 0 || info() & self.agreed != self.agreed_value
     }
 
     /// Returns whether any rule accepts a message with this header.

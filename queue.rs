@@ -2,7 +2,7 @@
 
 //! The queue behind a notification pipe: a filter, a ring, and the wait queues of both ends.
 
-use core::mem;
+use core::mem::{self, offset_of};
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     bindings, container_of,
@@ -16,10 +16,12 @@ use kernel::{
 };
 
 mod account;
+mod count;
 mod fasync;
 
 use self::{
     account::{Charge, User, NOTES_PER_PAGE},
+    count::Count,
     fasync::Fasync,
 };
 use crate::{
@@ -39,21 +41,45 @@ use crate::{
 
 /// A notification queue: `struct watch_queue` to C.
 ///
-/// The fields that a post needs come first, so that they are in as few cache lines as possible.
+/// Its fields are in cache lines by those that write them, so that neither readers nor what is done
+/// seldom take a line away from posters, and nobody takes one from those whose messages are
+/// rejected, who write nothing but a count of their CPU's:
+///
+/// ```text
+///   +----------------------------------------+
+///   | filter, filtered, readable, name       |  posters read, seldom written
+///   +----------------------------------------+
+///   | posts: lock, head, tail, limit, ...    |  posters write; readers when they consume
+///   | overflow, readers                      |  and when they begin to wait
+///   +----------------------------------------+
+///   | reads: mutex, tail, offset             |  readers write
+///   | room, synced, syncing, writable        |
+///   +----------------------------------------+
+///   | watches, rules, deferred, user         |  seldom written or read
+///   +----------------------------------------+
+/// ```
 #[pin_data]
 #[repr(C)]
 pub(crate) struct Queue {
+    filter: RcuCell<Filter>,
+    /// The number of messages that the filter has rejected.
+    filtered: Count,
+    /// The receivers of `SIGIO` when there is something to read.
+    readable: Fasync,
+    /// The name of the queue in trace events.
+    name: trace::Name,
+
+    _of_posters: NewLine,
     /// The posters' state.
     #[pin]
     posts: RawLock<Posts>,
+    /// Losses that are counted without the lock of `posts`.
+    overflow: Overflow,
     /// The wait queue of those that wait for something to read.
     #[pin]
     readers: WaitQueue,
-    /// Losses that are counted without the lock of `posts`.
-    overflow: Overflow,
-    filter: RcuCell<Filter>,
-    /// The number of messages that the filter has rejected.
-    filtered: Atomic<u64>,
+
+    _of_readers: NewLine,
     /// The readers' state.  Its lock is taken before that of `posts`.
     #[pin]
     reads: Mutex<Reads>,
@@ -65,25 +91,36 @@ pub(crate) struct Queue {
     synced: WaitQueue,
     /// The number of tasks that may be on that.  They count with the lock of `posts`.
     syncing: Atomic<u32>,
+    /// The receivers of `SIGIO` when something has been read.
+    writable: Fasync,
+
+    _of_others: NewLine,
     /// The watches of the queue.  Their lock is taken before that of a watch list.
     #[pin]
     watches: SpinLockIrq<Watches>,
     /// The rules of the filter as userspace gave them.  Their lock serialises changes of `filter`.
     #[pin]
     rules: SpinLock<Option<KVec<Rule>>>,
-    /// The receivers of `SIGIO` when there is something to read.
-    readable: Fasync,
-    /// The receivers of `SIGIO` when something has been read.
-    writable: Fasync,
     /// The read end is for reading only.
     sealed: Atomic<bool>,
     /// Calls [`Queue::notify_readers`] for posts in a context that does not allow it.
     deferred: IrqWork,
     /// The user who made the pipe and is charged for its memory.
     user: User,
-    /// The name of the queue in trace events.
-    name: trace::Name,
 }
+
+/// Nothing, at the beginning of a cache line.
+#[repr(align(64))]
+struct NewLine;
+
+const _: () = {
+    const LINE: usize = align_of::<NewLine>();
+    assert!(offset_of!(Queue, filter) == 0);
+    // What posters only read is in one line.
+    assert!(offset_of!(Queue, posts) == LINE);
+    assert!(offset_of!(Queue, reads) % LINE == 0);
+    assert!(offset_of!(Queue, watches) % LINE == 0);
+};
 
 /// A queue, borrowed from one of its files.
 pub(crate) type Borrowed<'a> = ArcBorrow<'a, Queue>;
@@ -198,26 +235,29 @@ impl Queue {
         };
         Arc::pin_init(
             pin_init!(Self {
+                filter: RcuCell::empty(),
+                filtered: Count::new(),
+                readable: Fasync::new(),
+                name: trace::Name(ino),
+                _of_posters: NewLine,
                 posts <- new_raw_lock!(
                     Posts { poster: Poster::unsized_yet(), ends, has_deferred: false },
                     c"watch_queue::posts"
                 ),
-                readers <- new_wait_queue!(c"watch_queue::readers"),
                 overflow: Overflow::new(),
-                filter: RcuCell::empty(),
-                filtered: Atomic::new(0),
+                readers <- new_wait_queue!(c"watch_queue::readers"),
+                _of_readers: NewLine,
                 reads <- new_mutex!(Reads::Unsized, "watch_queue::reads"),
                 room <- new_wait_queue!(c"watch_queue::room"),
                 synced <- new_wait_queue!(c"watch_queue::synced"),
                 syncing: Atomic::new(0),
+                writable: Fasync::new(),
+                _of_others: NewLine,
                 watches <- new_spinlock_irq!(Watches::new(), "watch_queue::watches"),
                 rules <- new_spinlock!(None, "watch_queue::rules"),
-                readable: Fasync::new(),
-                writable: Fasync::new(),
                 sealed: Atomic::new(false),
                 deferred: IrqWork::new(notify_deferred),
                 user: User::current(),
-                name: trace::Name(ino),
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -244,7 +284,7 @@ impl Queue {
     /// Counts a message that the filter rejected.
     #[inline]
     pub(crate) fn count_rejected(&self) {
-        self.filtered.add(1, Relaxed);
+        self.filtered.add_one();
     }
 
     /// Counts and traces a message that the filter rejected.
@@ -544,6 +584,8 @@ impl Queue {
     ///
     /// `ENOMEM`, and the old filter stays.
     pub(crate) fn set_filter(&self, rules: KVec<Rule>) -> Result {
+        // Before the filter can reject anything.
+        self.filtered.allocate()?;
         let mut filter = RcuBox::<Filter>::zeroed(GFP_KERNEL_ACCOUNT)?;
         for rule in &rules {
             filter.get_mut().add(rule);
@@ -587,7 +629,7 @@ impl Queue {
             messages,
             bytes,
             delivered: totals.delivered,
-            filtered: self.filtered.load(Relaxed),
+            filtered: self.filtered.sum(),
             lost: totals.lost,
         }
     }
@@ -768,7 +810,8 @@ impl Posts {
     #[cold]
     #[inline(never)]
     fn may_notify(&mut self, queue: &Queue, context: &Context) -> bool {
-        if context.may_wake() {
+        // SAFETY: The flags are those of the lock that is held.
+        if unsafe { bindings::watch_queue_may_wake(context.flags()) } {
             return true;
         }
         self.has_deferred = true;

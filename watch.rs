@@ -12,24 +12,21 @@
 //!
 //! C header: [`include/linux/watch_queue.h`](srctree/include/linux/watch_queue.h)
 
-use kernel::{cred::Credential, prelude::*};
+use kernel::{cred::Credential, prelude::*, sync::rcu};
 
 mod list;
 mod outgoing;
 mod raw;
 mod tree;
 
-use self::{
-    list::Walk,
-    raw::{Batch, Detached, Key, Watcher},
-};
+use self::raw::{Batch, Detached, Key, Watcher};
 pub(crate) use self::{
-    list::WatchList,
+    list::{Walk, WatchList},
     outgoing::Outgoing,
     raw::{Pending, Watch},
     tree::Watches,
 };
-use crate::{queue::Queue, trace};
+use crate::{filter::Filter, queue::Queue, trace};
 
 /// Attaches a watch to an object, on behalf of the current task.
 ///
@@ -114,7 +111,8 @@ pub(crate) fn remove_all(list: &WatchList, id: u64, all: bool) -> bool {
 /// The list is walked once, as posts do, and locked for one watch at a time.
 fn take_all(list: &WatchList, id: u64) -> Batch {
     let mut batch = Batch::new();
-    let mut next = list.walk();
+    let rcu = rcu::read_lock();
+    let mut next = list.walk(&rcu);
     while let Some(at) = next {
         if at.watch().id() == id {
             // SAFETY: The watch is or was on this list.
@@ -191,28 +189,48 @@ fn unlist(list: &WatchList, queue: &Queue, id: u64) -> Option<Detached> {
 
 /// Posts a message about the object `id` to all queues that watch it with this list.
 ///
+/// `post_watch_notification()` does the same for sources in C.
+///
 /// Context: Any but NMI.
-#[inline(always)]
+#[cfg(CONFIG_WATCH_SOURCES)]
 pub(crate) fn post(list: &WatchList, message: Outgoing<'_>, cause: &Credential, id: u64) {
-    let mut next = list.walk();
-    // If nobody watches the object, this calls nothing, and so has nothing to save and to restore.
+    let rcu = rcu::read_lock();
+    let mut next = list.walk(&rcu);
     while let Some(at) = next {
         if at.watch().id() == id {
-            let queue = at.watch().queue();
-            match queue.filter(at.rcu()) {
-                // After this call nothing is left to do, so nothing has to be saved for it.
-                None if at.is_last() => return deliver(at.watch(), message, cause),
-                None => return deliver_from(at, message, cause, id),
-                Some(filter)
-                    if filter.rejects_all_of(message.first_word()) && !trace::filter_is_on() =>
-                {
-                    queue.count_rejected();
-                }
-                Some(_) => return filter_from(at, message, cause, id),
-            }
+            return post_from(at, message, cause);
         }
         next = at.next();
     }
+}
+
+/// Posts a message about the object of the watch at `at` to the queue of that and to those behind
+/// it that watch the same.
+///
+/// Context: Any but NMI.
+#[inline(always)]
+pub(crate) fn post_from(at: Walk<'_>, message: Outgoing<'_>, cause: &Credential) {
+    // Nothing is left to do after any of these calls, so nothing has to be saved for them.
+    let watch = at.watch();
+    let queue = watch.queue();
+    match queue.filter(at.rcu()) {
+        None if at.is_last() => deliver(watch, message, cause),
+        None => deliver_from(at, message, cause),
+        Some(filter) if rejects(filter, &message, watch) => {
+            if at.is_last() {
+                queue.count_rejected();
+            } else {
+                reject_from(at, message, cause);
+            }
+        }
+        Some(_) => filter_from(at, message, cause),
+    }
+}
+
+/// Returns whether a filter rejects a message at first sight, and nobody wants to know.
+#[inline(always)]
+fn rejects(filter: &Filter, message: &Outgoing<'_>, watch: &Watch) -> bool {
+    filter.rejects(message.first_word(), || message.info_for(watch)) && !trace::filter_is_on()
 }
 
 /// Posts a message to the queue of `watch`, which accepts it, unless a security module denies it.
@@ -230,7 +248,8 @@ fn deliver(watch: &Watch, mut message: Outgoing<'_>, cause: &Credential) {
 /// Posts a message to the queue of the watch at `at`, which accepts it, and to the queues behind it
 /// that do.
 #[inline(never)]
-fn deliver_from(mut at: Walk, mut message: Outgoing<'_>, cause: &Credential, id: u64) {
+fn deliver_from(mut at: Walk<'_>, mut message: Outgoing<'_>, cause: &Credential) {
+    let id = at.watch().id();
     loop {
         deliver(at.watch(), message.reborrow(), cause);
         match find(at.next(), &mut message, id) {
@@ -242,15 +261,26 @@ fn deliver_from(mut at: Walk, mut message: Outgoing<'_>, cause: &Credential, id:
 
 /// Posts a message to the queues, from that of the watch at `at` on, that accept it.
 #[inline(never)]
-fn filter_from(at: Walk, mut message: Outgoing<'_>, cause: &Credential, id: u64) {
+fn filter_from(at: Walk<'_>, mut message: Outgoing<'_>, cause: &Credential) {
+    let id = at.watch().id();
     if let Some(at) = find(Some(at), &mut message, id) {
-        deliver_from(at, message, cause, id);
+        deliver_from(at, message, cause);
+    }
+}
+
+/// Posts a message to the queues behind that of the watch at `at`, which rejects it, that accept it.
+#[inline(never)]
+fn reject_from(at: Walk<'_>, mut message: Outgoing<'_>, cause: &Credential) {
+    let id = at.watch().id();
+    at.watch().queue().count_rejected();
+    if let Some(at) = find(at.next(), &mut message, id) {
+        deliver_from(at, message, cause);
     }
 }
 
 /// Finds the first watch, from `next` on, on the object `id` whose queue accepts the message.
 #[inline(always)]
-fn find(mut next: Option<Walk>, message: &mut Outgoing<'_>, id: u64) -> Option<Walk> {
+fn find<'r>(mut next: Option<Walk<'r>>, message: &mut Outgoing<'_>, id: u64) -> Option<Walk<'r>> {
     while let Some(at) = next {
         let watch = at.watch();
         if watch.id() == id {
@@ -258,11 +288,15 @@ fn find(mut next: Option<Walk>, message: &mut Outgoing<'_>, id: u64) -> Option<W
             let Some(filter) = queue.filter(at.rcu()) else {
                 return Some(at);
             };
-            let addressed = message.address_to(watch);
-            if filter.accepts(addressed.header()) {
-                return Some(at);
+            if rejects(filter, message, watch) {
+                queue.count_rejected();
+            } else {
+                let addressed = message.address_to(watch);
+                if filter.accepts(addressed.header()) {
+                    return Some(at);
+                }
+                queue.reject(&addressed);
             }
-            queue.reject(&addressed);
         }
         next = at.next();
     }

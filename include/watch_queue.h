@@ -15,6 +15,7 @@
 #include <linux/errno.h>
 #include <linux/kconfig.h>
 #include <linux/rbtree.h>
+#include <linux/rculist.h>
 #include <linux/rcupdate.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
@@ -89,9 +90,11 @@ struct watch_list {
 	bool			counts;
 };
 
-void __post_watch_notification(struct watch_list *wlist,
+void __post_watch_notification(struct watch *watch,
 			       struct watch_notification *n,
-			       const struct cred *cred, u64 id);
+			       const struct cred *cred);
+u64 __percpu *watch_queue_alloc_count(void);
+u64 watch_queue_sum_count(u64 __percpu *count);
 bool watch_queue_may_wake(unsigned long flags);
 bool watch_queue_charge(const struct cred *cred);
 void watch_queue_uncharge(const struct cred *cred);
@@ -145,16 +148,29 @@ static inline void __init_watch_list(struct watch_list *wlist,
  * Never allocates and never sleeps.  A queue without room for the message
  * counts it as lost.
  *
- * Context: Any except NMI; with CONFIG_PREEMPT_RT only where a spinlock_t may
- * be taken, as readers are woken, and nowhere with a raw_spinlock_t held.  The
- * interrupt state is preserved.
+ * Context: Any except NMI, also with CONFIG_PREEMPT_RT, and with any lock held.
+ * Where a spinlock_t may not be taken, or preemption or interrupts are off,
+ * readers are woken soon after, by irq_work.  Where security modules decide what
+ * a watcher may receive, they have to be fit for the context, too.  The interrupt
+ * state is preserved.
  */
 static inline void post_watch_notification(struct watch_list *wlist,
 					   struct watch_notification *n,
 					   const struct cred *cred, u64 id)
 {
-	if (unlikely(wlist))
-		__post_watch_notification(wlist, n, cred, id);
+	struct watch *watch;
+
+	if (likely(!wlist))
+		return;
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(watch, &wlist->watchers, list_node) {
+		if (watch->id == id) {
+			/* It goes on from there. */
+			__post_watch_notification(watch, n, cred);
+			break;
+		}
+	}
+	rcu_read_unlock();
 }
 
 /**
@@ -166,8 +182,8 @@ static inline void post_watch_notification(struct watch_list *wlist,
  * does, also for those of queues that are being closed.
  *
  * Context: In a module that has a &watch_list.release_watch, where one may
- * sleep, but not in that function.  Otherwise as that demands; without one as
- * for post_watch_notification().
+ * sleep, but not in that function.  Otherwise as that demands; without one any
+ * in which a spinlock_t may be taken.
  */
 static inline void remove_watch_list(struct watch_list *wlist, u64 id)
 {

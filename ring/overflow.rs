@@ -6,7 +6,7 @@
 //! position in the stream, until a reader makes room.  They only have to be counted.  So a source
 //! that does not stop costs little once nothing of it is delivered.
 
-use crate::platform::{Atomic, Relaxed};
+use crate::platform::{load_relaxed, Atomic, Relaxed};
 
 /// The number of messages that can still be counted in this way.
 ///
@@ -34,7 +34,7 @@ impl Overflow {
     /// Counts a message as lost if it is sure to be, and returns whether it was.
     #[inline(always)]
     pub(crate) fn count(&self) -> bool {
-        let left = self.0.load(Relaxed);
+        let left = load_relaxed(&self.0);
         // INVARIANT: If this succeeds, the value was above 1 and is not 0 now, and one more message
         // was lost.  If another CPU came first, the caller takes the lock.
         left > 1 && self.0.cmpxchg(left, left.wrapping_sub(1), Relaxed).is_ok()
@@ -54,7 +54,7 @@ impl Overflow {
     /// The caller holds the posters' lock.
     #[inline]
     pub(crate) fn end(&self) -> u32 {
-        if self.0.load(Relaxed) == 0 {
+        if load_relaxed(&self.0) == 0 {
             return 0;
         }
         // INVARIANT: What is taken out here is the caller's to account for.

@@ -23,6 +23,15 @@ pub(crate) use kernel::{
 
 use crate::note::Note;
 
+/// Loads a value with no ordering: `READ_ONCE()`.
+///
+/// `Atomic::load()` calls a function where helpers are not inlined.
+#[inline(always)]
+pub(crate) fn load_relaxed(value: &Atomic<u32>) -> u32 {
+    // SAFETY: The pointer is to an atomic that is borrowed, and its value is read as a whole.
+    unsafe { value.as_ptr().read_volatile() }
+}
+
 /// Puts `value` where it can be shared.  The memory is charged to the caller's memory cgroup.
 pub(crate) fn share<T>(value: T) -> Result<Arc<T>, AllocError> {
     Arc::new(value, GFP_KERNEL_ACCOUNT)

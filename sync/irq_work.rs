@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/irq_work.h`](srctree/include/linux/irq_work.h)
 
-use kernel::{bindings, prelude::*, types::Opaque};
+use kernel::{bindings, types::Opaque};
 
 /// What is called: with the work that was queued.
 pub(crate) type Function = unsafe extern "C" fn(*mut bindings::irq_work);

@@ -41,13 +41,9 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Returns whether it allows to take a `spinlock_t` and to wake a task, for somebody who holds
-    /// a [`RawLock`] in an RCU read-side critical section.
-    ///
-    /// It may say no where it would be allowed.
-    pub(crate) fn may_wake(&self) -> bool {
-        // SAFETY: The flags are those of the lock that is held.
-        unsafe { bindings::watch_queue_may_wake(self.flags) }
+    /// Returns the state of interrupts, as `local_irq_save()` does.
+    pub(crate) fn flags(&self) -> c_ulong {
+        self.flags
     }
 }
 

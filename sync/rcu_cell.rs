@@ -14,7 +14,7 @@ use kernel::{
     bindings,
     prelude::*,
     sync::{
-        atomic::{Acquire, Atomic, Full},
+        atomic::{Atomic, Full},
         rcu,
     },
     types::Opaque,
@@ -90,9 +90,12 @@ impl<T> RcuCell<T> {
     /// Returns the value, if there is one.
     #[inline]
     pub(crate) fn get<'a>(&'a self, _rcu: &'a rcu::Guard) -> Option<&'a T> {
+        // SAFETY: The cell is valid.  This is `READ_ONCE()`: what is read of the value depends on
+        // the pointer, so no acquire is needed, and no call where helpers are not inlined.
+        let inner = unsafe { self.inner.as_ptr().read_volatile() };
         // SAFETY: By the invariants the value stays valid for a grace period after it has been
         // replaced, and from then on it is not loaded again.  So it is valid as long as the guard.
-        unsafe { self.inner.load(Acquire).as_ref() }.map(|inner| &inner.value)
+        unsafe { inner.as_ref() }.map(|inner| &inner.value)
     }
 
     /// Replaces the value.  The old one is freed after a grace period.  Does not wait for that.

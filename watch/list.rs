@@ -7,7 +7,6 @@ use kernel::{
     bindings, container_of,
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
         lock::{spinlock::SpinLockIrqBackend, Guard, Lock},
         rcu,
     },
@@ -83,11 +82,10 @@ impl WatchList {
         unsafe { load(first) }
     }
 
-    /// Begins an RCU read-side critical section, and returns the first watch on the list.
+    /// Returns the first watch on the list.
     #[inline(always)]
-    pub(super) fn walk(&self) -> Option<Walk> {
-        let rcu = rcu::read_lock();
-        // INVARIANT: The section has begun, and the watch is on the list.
+    pub(super) fn walk<'r>(&self, rcu: &'r rcu::Guard) -> Option<Walk<'r>> {
+        // INVARIANT: The watch is on the list, in the section of `rcu`.
         self.first().map(|watch| Walk { watch, rcu })
     }
 }
@@ -97,10 +95,13 @@ impl WatchList {
 /// # Safety
 ///
 /// `link` is valid and accessed atomically, and points to the `list_node` of a watch, or is null.
+//
+// `READ_ONCE()`, and what it points to is reached through it.  An `Atomic` would call a function for
+// that where helpers are not inlined.
 #[inline(always)]
 unsafe fn load(link: *mut *mut bindings::hlist_node) -> Option<NonNull<bindings::watch>> {
     // SAFETY: The caller has a valid pointer that is accessed atomically.
-    let node = unsafe { Atomic::from_ptr(link) }.load(Relaxed);
+    let node = unsafe { link.read_volatile() };
     if node.is_null() {
         return None;
     }
@@ -115,12 +116,31 @@ unsafe fn load(link: *mut *mut bindings::hlist_node) -> Option<NonNull<bindings:
 /// # Invariants
 ///
 /// `watch` was on a list in the critical section that `rcu` stands for.
-pub(super) struct Walk {
+pub(crate) struct Walk<'r> {
     watch: NonNull<bindings::watch>,
-    rcu: rcu::Guard,
+    rcu: &'r rcu::Guard,
 }
 
-impl Walk {
+/// So that a reference to one can be had where there is none: see [`Walk::from_raw`].
+const _: () = assert!(size_of::<rcu::Guard>() == 0);
+
+impl<'r> Walk<'r> {
+    /// # Safety
+    ///
+    /// The caller is in an RCU read-side critical section that lasts for `'r`, and found the watch
+    /// on a list in it.
+    #[inline(always)]
+    pub(crate) unsafe fn from_raw(watch: *mut bindings::watch) -> Self {
+        // INVARIANT: The requirements are the invariants.
+        Self {
+            // SAFETY: What is on a list is not at address 0.
+            watch: unsafe { NonNull::new_unchecked(watch) },
+            // SAFETY: A guard has no bytes, and the caller is in the section for which it stands.
+            // As a reference it does not end the section.
+            rcu: unsafe { NonNull::<rcu::Guard>::dangling().as_ref() },
+        }
+    }
+
     /// Returns the watch.
     #[inline(always)]
     pub(super) fn watch(&self) -> &Watch {
@@ -131,8 +151,8 @@ impl Walk {
 
     /// Returns the evidence of the critical section.
     #[inline(always)]
-    pub(super) fn rcu(&self) -> &rcu::Guard {
-        &self.rcu
+    pub(super) fn rcu(&self) -> &'r rcu::Guard {
+        self.rcu
     }
 
     /// Returns whether this is the last watch on the list.
@@ -141,7 +161,7 @@ impl Walk {
         next(self.watch()).is_none()
     }
 
-    /// Returns the next watch, or ends the critical section if there is none.
+    /// Returns the next watch.
     #[inline(always)]
     pub(super) fn next(self) -> Option<Self> {
         let next = next(self.watch());

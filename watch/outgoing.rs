@@ -10,7 +10,10 @@ use kernel::watch_queue::Notification;
 use super::Watch;
 #[cfg(CONFIG_WATCH_SOURCES)]
 use crate::note::MAX_LEN;
-use crate::note::{self, Header, Message, Note, ID_OFFSET, INFO_LENGTH, LENGTH_OFFSET, MIN_LEN};
+use crate::note::{
+    self, Header, Message, Note, ID_OFFSET, INFO_ID, INFO_ID_SHIFT, INFO_LENGTH, LENGTH_OFFSET,
+    MIN_LEN,
+};
 
 /// A message that a source posts.  It is the source's memory, lent for the time of the post.
 ///
@@ -92,9 +95,16 @@ impl<'a> Outgoing<'a> {
         unsafe { *self.bytes().cast() }
     }
 
+    #[inline(always)]
     fn info(&self) -> u32 {
         // SAFETY: By the invariants there is a header.
         unsafe { (*self.0.as_ptr()).info }
+    }
+
+    /// Returns what `info` will be for a watch.
+    #[inline(always)]
+    pub(super) fn info_for(&self, watch: &Watch) -> u32 {
+        self.info() & !INFO_ID | u32::from(watch.tag()) << INFO_ID_SHIFT
     }
 
     /// Makes the message the one for a watch.

@@ -243,10 +243,10 @@ struct Aligned<M>(M);
 ///
 /// # Context
 ///
-/// Posting, removing watches and dropping a list take spinlocks, and wake readers.  They can be
-/// done in any context except NMI; with `CONFIG_PREEMPT_RT` only where a `spinlock_t` may be taken,
-/// so not in interrupt handlers that are not threaded, nor with interrupts or preemption off, and
-/// nowhere with a `raw_spinlock_t` held.
+/// Posting can be done in any context except NMI.  Where a `spinlock_t` may not be taken, or with
+/// interrupts or preemption off, readers are woken soon after, by `irq_work`.
+///
+/// Removing watches and dropping a list take a `spinlock_t`, and can be done where that is allowed.
 ///
 /// # Invariants
 ///
@@ -492,7 +492,7 @@ impl WatchList {
         // credentials are borrowed, or those of the current task, which does not change them here.
         unsafe {
             (*message).info = (*message).info & bindings::WATCH_INFO_TYPE_INFO | size as u32;
-            bindings::__post_watch_notification(self.inner.get(), message, cred, id);
+            bindings::post_watch_notification(self.inner.get(), message, cred, id);
         }
     }
 }

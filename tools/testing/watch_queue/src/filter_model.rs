@@ -36,8 +36,20 @@ pub(crate) fn check(rules: &[Rule], headers: &[Header]) {
                 && rule.kind as u8 == header.kind as u8
                 && rule.subtypes[usize::from(word)] & (1 << bit) != 0
         });
+        // The second one compares the bits of `info` of which all rules want the same.
+        let is_agreed_on = |bit: u32| {
+            rules.iter().all(|rule| {
+                rule.info_mask & bit != 0 && (rule.info_filter ^ rules[0].info_filter) & bit == 0
+            })
+        };
+        let is_wrong = (0..32).map(|bit| 1_u32 << bit).any(|bit| {
+            !rules.is_empty()
+                && is_agreed_on(bit)
+                && (header.info ^ rules[0].info_filter) & bit != 0
+        });
         let first_word = u32::from_ne_bytes([b0, b1, b2, b3]);
-        assert_eq!(filter.rejects_all_of(first_word), !has_candidate);
+        let rejects = filter.rejects(first_word, || header.info);
+        assert_eq!(rejects, !has_candidate || is_wrong);
     }
     // and those that are made to match
     for rule in rules.iter().filter(|rule| rule.kind >> 24 == 0) {

@@ -17,6 +17,11 @@ pub(crate) use loom::sync::Arc;
 #[cfg(not(loom))]
 pub(crate) use std::sync::Arc;
 
+/// Loads a value with no ordering.
+pub(crate) fn load_relaxed(value: &Atomic<u32>) -> u32 {
+    value.load(Relaxed)
+}
+
 /// There is always memory here.
 #[derive(Debug)]
 pub(crate) struct OutOfMemory;

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A count to which all CPUs add without a line that they share.
+//!
+//! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
+
+use core::ptr;
+use kernel::{
+    bindings,
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Full, Relaxed},
+        barrier::smp_mb,
+    },
+};
+
+/// A number for each CPU, once there is memory for them.
+///
+/// # Invariants
+///
+/// The pointer is null, or to per-CPU memory of a `u64`, which this owns.  It is set once.
+pub(super) struct Count(Atomic<*mut u64>);
+
+impl Count {
+    /// Makes a count of nothing, without memory.
+    pub(super) fn new() -> Self {
+        // INVARIANT: Null is allowed.
+        Self(Atomic::new(ptr::null_mut()))
+    }
+
+    /// Allocates the memory, unless there is some already.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn allocate(&self) -> Result {
+        if !self.0.load(Relaxed).is_null() {
+            return Ok(());
+        }
+        // SAFETY: There are no requirements.
+        let numbers = unsafe { bindings::watch_queue_alloc_count() };
+        if numbers.is_null() {
+            return Err(ENOMEM);
+        }
+        // INVARIANT: It has just been allocated, and nothing was there before.
+        if self.0.cmpxchg(ptr::null_mut(), numbers, Full).is_err() {
+            // SAFETY: Somebody else came first, so nobody else has seen this memory.
+            unsafe { bindings::free_percpu(numbers.cast()) };
+        }
+        Ok(())
+    }
+
+    /// Counts one.
+    ///
+    /// What leads the caller here was published after [`Count::allocate`] had succeeded.
+    ///
+    /// Context: Any.
+    #[inline(always)]
+    pub(super) fn add_one(&self) {
+        // SAFETY: The pointer is valid.  This is `READ_ONCE()`, without a call.
+        let numbers = unsafe { self.0.as_ptr().read_volatile() };
+        if numbers.is_null() {
+            return self.add_one_late();
+        }
+        // SAFETY: By the invariants this is per-CPU memory.
+        unsafe { bindings::this_cpu_inc_u64(numbers) };
+    }
+
+    /// Counts one, where a CPU had loaded the pointer before what led the caller here.
+    ///
+    /// All of it is out of line, so that the caller has nothing to save.
+    #[cold]
+    #[inline(never)]
+    fn add_one_late(&self) {
+        // Pairs with the full barrier of what published that.
+        smp_mb(Full);
+        let numbers = self.0.load(Relaxed);
+        // SAFETY: By the invariants this is per-CPU memory, which the caller knows to be there.
+        unsafe { bindings::this_cpu_inc_u64(numbers) };
+    }
+
+    /// Returns the sum, which is exact unless somebody counts meanwhile.
+    pub(super) fn sum(&self) -> u64 {
+        let numbers = self.0.load(Relaxed);
+        if numbers.is_null() {
+            return 0;
+        }
+        // SAFETY: By the invariants this is per-CPU memory.
+        unsafe { bindings::watch_queue_sum_count(numbers) }
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        // SAFETY: By the invariants it owns the memory, if there is some.
+        unsafe { bindings::free_percpu(self.0.load(Relaxed).cast()) };
+    }
+}
