@@ -30,7 +30,6 @@ impl<T> Deref for Arc<T> {
     }
 }
 
-
 pub(crate) fn share<T>(_value: T) -> Result<Arc<T>, OutOfMemory> {
     Err(OutOfMemory)
 }
@@ -134,6 +133,12 @@ impl<T: Word> Atomic<T> {
     pub(crate) fn cmpxchg<O: Order>(&self, old: T, new: T, _: O) -> Result<T, T> {
         T::exchange(&self.0, old, new, O::ORDERING)
     }
+}
+
+/// Loads a value with no ordering.
+#[inline(always)]
+pub(crate) fn load_relaxed(value: &Atomic<u32>) -> u32 {
+    value.load(Relaxed)
 }
 
 /// Memory, as the kernel's platform has it.
