@@ -22,6 +22,14 @@
 #error "The kernel's headers are missing: run `make headers` first"
 #endif
 
+/* What mainline does not have */
+#ifndef PIPE_IOC_SYNC
+#define PIPE_IOC_SYNC		_IO('W', 0x62)
+#endif
+#ifndef IOC_WATCH_QUEUE_SEAL
+#define IOC_WATCH_QUEUE_SEAL	_IO('W', 0x66)
+#endif
+
 struct queue {
 	int rd;
 	int wr;

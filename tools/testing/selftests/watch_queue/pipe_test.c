@@ -251,7 +251,6 @@ TEST(files_that_are_no_pipes_do_not_know_the_ioctls)
 TEST_F(queue, beyond_mainline_sealed_read_end_is_for_reading_only)
 {
 	struct watch_notification_filter filter = { .nr_filters = 0 };
-	struct watch_queue_watch watch = { .source = WATCH_TYPE_MOUNT_NOTIFY };
 	struct queue other;
 	char path[32];
 	int fd, bytes;
@@ -262,8 +261,6 @@ TEST_F(queue, beyond_mainline_sealed_read_end_is_for_reading_only)
 	EXPECT_FAILS(EPERM, set_size(&self->q, 32));
 	EXPECT_FAILS(EPERM, ioctl(self->q.rd, IOC_WATCH_QUEUE_SET_FILTER, NULL));
 	EXPECT_FAILS(EPERM, ioctl(self->q.rd, IOC_WATCH_QUEUE_SET_FILTER, &filter));
-	EXPECT_FAILS(EPERM, ioctl(self->q.rd, IOC_WATCH_QUEUE_ADD_WATCH, &watch));
-	EXPECT_FAILS(EPERM, ioctl(self->q.rd, IOC_WATCH_QUEUE_REMOVE_WATCH, &watch));
 	EXPECT_FAILS(EPERM, keyctl_watch_key(self->q.ring, self->q.rd, -1));
 	EXPECT_FAILS(EPERM, keyctl_watch_key(KEY_SPEC_SESSION_KEYRING, self->q.rd, TAG));
 	/* Nor can it be made a write end. */

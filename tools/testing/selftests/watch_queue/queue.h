@@ -105,16 +105,6 @@ static inline int type_info_of(const void *message)
 	return header_of(message).info >> WATCH_INFO_TYPE_INFO__SHIFT;
 }
 
-static inline int op_of(const void *message)
-{
-	return (header_of(message).info & WATCH_INFO_OP) >> WATCH_INFO_OP__SHIFT;
-}
-
-static inline int error_of(const void *message)
-{
-	return header_of(message).info >> WATCH_INFO_ERROR__SHIFT;
-}
-
 static inline int is_loss(const void *message)
 {
 	return type_of(message) == WATCH_TYPE_META &&

@@ -46,6 +46,17 @@ union message {
 	unsigned char bytes[128];
 };
 
+/* The type-specific bits of a message that has an operation and an errno */
+static inline int op_of(const void *message)
+{
+	return (header_of(message).info & WATCH_INFO_OP) >> WATCH_INFO_OP__SHIFT;
+}
+
+static inline int error_of(const void *message)
+{
+	return header_of(message).info >> WATCH_INFO_ERROR__SHIFT;
+}
+
 /* A mount namespace of its own, from which nothing goes out, and where to mount */
 static inline int own_mounts(const char *dir)
 {

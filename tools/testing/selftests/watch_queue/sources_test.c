@@ -256,6 +256,17 @@ TEST_F(sources, file_that_is_not_open)
 		EXPECT_FAILS(EBADF, add_watch(self->s.rd, WATCH_TYPE_BLOCK_NOTIFY, 999, 0));
 }
 
+TEST_F(sources, sealed_read_end_watches_nothing)
+{
+	ASSERT_EQ(0, ioctl(self->s.rd, IOC_WATCH_QUEUE_SEAL));
+	EXPECT_FAILS(EPERM, add_watch(self->s.rd, WATCH_TYPE_MOUNT_NOTIFY, self->fd, 0));
+	EXPECT_FAILS(EPERM, remove_watch(self->s.rd, WATCH_TYPE_MOUNT_NOTIFY, self->fd, 0));
+	if (!has_source(WATCH_TYPE_MOUNT_NOTIFY))
+		SKIP(return, "no mount notifications in this kernel");
+	EXPECT_EQ(0, add_watch(self->s.wr, WATCH_TYPE_MOUNT_NOTIFY, self->fd, 0));
+	EXPECT_EQ(0, remove_watch(self->s.wr, WATCH_TYPE_MOUNT_NOTIFY, self->fd, 0));
+}
+
 TEST_F(sources, other_files_know_nothing_of_it)
 {
 	struct watch_queue_watch watch = { .source = WATCH_TYPE_DEVICE_NOTIFY, .fd = -1 };
