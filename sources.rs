@@ -124,7 +124,7 @@ fn carry_out(queue: Borrowed<'_>, request: &Request, action: Action<'_>) -> Resu
         #[cfg(CONFIG_WATCH_BLOCK)]
         block::TYPE => source::carry_out::<block::Watched>(queue, request, action),
         #[cfg(CONFIG_WATCH_DEVICE)]
-        device::TYPE => source::carry_out::<device::AllDevices>(queue, request, action),
+        device::TYPE => source::carry_out::<device::Watched>(queue, request, action),
         #[cfg(CONFIG_WATCH_MOUNT)]
         mount::TYPE => source::carry_out::<mount::Watched>(queue, request, action),
         #[cfg(CONFIG_WATCH_SUPERBLOCK)]

@@ -163,7 +163,7 @@ bool watch_is_in_init_net(void)
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_device_key, HZ);
 DEFINE_WATCH_SOURCE(watch_device_source, watch_device_key, "device",
 		    release_watch);
-/* Of all devices, which is the only object */
+/* Of all devices, which is an object of its own */
 struct watch_object *watch_device_all;
 #endif
 

@@ -261,6 +261,24 @@ extern struct watch_object *watch_device_all;
 
 void __watch_uevent(struct kobject *kobj, enum kobject_action action,
 		    const char *path, u64 seqnum);
+
+/* In fs/sysfs/dir.c */
+struct kobject *sysfs_dir_kobject_get(struct file *file);
+
+/* In drivers/base/core.c */
+struct watch_object **watch_device_slot(struct kobject *kobj);
+void watch_device_visit(struct device *dev,
+			void (*visit)(struct watch_object **slot, void *data),
+			void *data);
+
+/* A device, a bus or a class is about to be freed. */
+static inline void watch_device_free(struct watch_object *object)
+{
+	if (object)
+		__watch_object_gone(object);
+	kfree(object);
+}
+
 bool watch_is_device(const struct kobject *kobj);
 struct usb_device *watch_usb_device(struct device *dev);
 bool watch_is_in_init_net(void);

@@ -2,12 +2,20 @@
 
 //! Devices that come and go.
 
-use core::{mem::offset_of, ptr};
+use core::{
+    mem::offset_of,
+    ptr::{self, NonNull},
+};
 use kernel::{
     bindings, container_of,
+    error::from_err_ptr,
     fs::LocalFile,
     prelude::*,
     str::{CStr, CStrExt},
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Relaxed},
+    },
     watch_queue::{Cause, Header, Notification},
 };
 
@@ -88,22 +96,26 @@ fn source() -> Source {
     unsafe { Source::from_raw(&raw mut bindings::watch_device_source) }
 }
 
-/// All devices.
-pub(super) struct AllDevices;
-
-fn slot() -> Slot<'static> {
-    // SAFETY: It is static, as the object is.
+fn all_devices() -> Slot<'static> {
+    // SAFETY: It is static, as the object that is all devices is.
     unsafe { Slot::from_raw(&raw mut bindings::watch_device_all) }
 }
 
-impl Object for AllDevices {
+/// An object of this source.
+pub(super) enum Watched {
+    /// All devices there are.
+    All,
+    /// A device and those below it, or those on a bus or in a class.
+    Some(Directory),
+}
+
+impl Object for Watched {
     fn find(request: &Request) -> Result<Self> {
         request.no_flags()?;
         if request.fd == -1 {
-            Ok(Self)
-        } else {
-            Err(EINVAL)
+            return Ok(Self::All);
         }
+        Directory::new(request.file()?).map(Self::Some)
     }
 
     fn source(&self) -> Source {
@@ -111,7 +123,10 @@ impl Object for AllDevices {
     }
 
     fn file(&self) -> Option<&LocalFile> {
-        None
+        match self {
+            Self::All => None,
+            Self::Some(directory) => Some(&directory.file),
+        }
     }
 
     type Private = Source;
@@ -121,12 +136,18 @@ impl Object for AllDevices {
     }
 
     fn slot(&self) -> Slot<'_> {
-        slot()
+        match self {
+            Self::All => all_devices(),
+            Self::Some(directory) => directory.slot(),
+        }
     }
 
-    /// There is but one object.
+    /// The inode number of the directory, or the id of all devices, which no directory has.
     fn id(&self) -> u64 {
-        0
+        match self {
+            Self::All => 0,
+            Self::Some(directory) => directory.id(),
+        }
     }
 
     /// Any task in the first network namespace may watch.
@@ -140,6 +161,69 @@ impl Object for AllDevices {
         } else {
             Err(EPERM)
         }
+    }
+
+    /// Fails with `ENODEV` if the directory has been removed.
+    fn is_there(&self) -> Result {
+        match self {
+            Self::Some(directory) if !directory.is_there() => Err(ENODEV),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A directory of sysfs that is a device, a bus or a class.
+///
+/// # Invariants
+///
+/// `kobj` is valid and counts this as a reference, and `slot` is in what it is part of.
+pub(super) struct Directory {
+    file: ARef<LocalFile>,
+    kobj: NonNull<bindings::kobject>,
+    slot: NonNull<*mut bindings::watch_object>,
+}
+
+impl Directory {
+    fn new(file: ARef<LocalFile>) -> Result<Self> {
+        // SAFETY: The file is open, if only for its path.
+        let kobj = from_err_ptr(unsafe { bindings::sysfs_dir_kobject_get(file.as_ptr()) })?;
+        // SAFETY: What has just been got is valid.
+        let slot = unsafe { bindings::watch_device_slot(kobj) };
+        match (NonNull::new(kobj), NonNull::new(slot)) {
+            // INVARIANT: The reference is this one's now.
+            (Some(kobj), Some(slot)) => Ok(Self { file, kobj, slot }),
+            _ => {
+                // SAFETY: The reference has just been got.
+                unsafe { bindings::kobject_put(kobj) };
+                Err(EINVAL)
+            }
+        }
+    }
+
+    fn slot(&self) -> Slot<'_> {
+        // SAFETY: By the invariants it is in an object that is there as long as this.
+        // `watch_device_free()` frees what it points to.
+        unsafe { Slot::from_raw(self.slot.as_ptr()) }
+    }
+
+    fn id(&self) -> u64 {
+        // SAFETY: The file is open, so it has an inode, whose number does not change.
+        unsafe { (*(*self.file.as_ptr()).f_inode).i_ino }
+    }
+
+    fn is_there(&self) -> bool {
+        // SAFETY: By the invariants it is valid.
+        let kobj = unsafe { &raw mut *self.kobj.as_ptr() };
+        // SAFETY: The pointer is set to null when the directory goes, which is a store of one word.
+        let directory = unsafe { Atomic::from_ptr(&raw mut (*kobj).sd) };
+        !directory.load(Relaxed).is_null()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // SAFETY: By the invariants this has a reference.
+        unsafe { bindings::kobject_put(self.kobj.as_ptr()) };
     }
 }
 
@@ -208,10 +292,44 @@ impl<const ROOM: usize> Strings<ROOM> {
     }
 }
 
-fn post<M: Notification>(mut message: M, length: usize) {
-    if let Some(watches) = slot().watches() {
-        watches.post_prefix(&mut message, length, Cause::CurrentTask);
+/// Posts the first `length` bytes of a message about a device to all that watch it.
+///
+/// # Safety
+///
+/// `dev` is valid, and has a uevent.
+unsafe fn post<M: Notification>(dev: *mut bindings::device, message: M, length: usize) {
+    let mut outgoing = Outgoing { message, length };
+    outgoing.post(all_devices());
+    let data = (&raw mut outgoing).cast();
+    // SAFETY: The caller has a device.  The function is for what `data` is.
+    unsafe { bindings::watch_device_visit(dev, Some(visit::<M>), data) };
+}
+
+/// A message, and its length.
+struct Outgoing<M> {
+    message: M,
+    length: usize,
+}
+
+impl<M: Notification> Outgoing<M> {
+    fn post(&mut self, slot: Slot<'_>) {
+        if let Some(watches) = slot.watches() {
+            watches.post_prefix(&mut self.message, self.length, Cause::CurrentTask);
+        }
     }
+}
+
+/// # Safety
+///
+/// For `watch_device_visit()` to call, with an `Outgoing<M>`.
+unsafe extern "C" fn visit<M: Notification>(
+    slot: *mut *mut bindings::watch_object,
+    outgoing: *mut c_void,
+) {
+    // SAFETY: This is it, and nobody else has it.
+    let outgoing = unsafe { &mut *outgoing.cast::<Outgoing<M>>() };
+    // SAFETY: The object of the slot is there until this returns, and frees what it points to.
+    outgoing.post(unsafe { Slot::from_raw(slot) });
 }
 
 /// Posts that something happened to a device.
@@ -281,7 +399,8 @@ pub(crate) unsafe extern "C" fn __watch_uevent(
         dev_minor,
         strings: strings.bytes,
     };
-    post(event, offset_of!(Event, strings) + strings.end);
+    // SAFETY: The device is valid, and this is its uevent.
+    unsafe { post(dev, event, offset_of!(Event, strings) + strings.end) };
     if action == bindings::kobject_action_KOBJ_ADD {
         usb();
     }
@@ -352,7 +471,8 @@ unsafe fn post_usb(
         product: u16::from_le(udev.descriptor.idProduct),
         strings: strings.bytes,
     };
-    post(event, offset_of!(UsbEvent, strings) + strings.end);
+    // SAFETY: The caller has a device, and this is its uevent.
+    unsafe { post(dev, event, offset_of!(UsbEvent, strings) + strings.end) };
 }
 
 #[cfg(CONFIG_WATCH_QUEUE_KUNIT_TEST)]

@@ -346,7 +346,11 @@ struct block_notification {
 };
 
 /*
- * WATCH_TYPE_DEVICE_NOTIFY: fd is -1, for all devices.  There are no flags.
+ * WATCH_TYPE_DEVICE_NOTIFY: fd is a directory of sysfs, also one opened with
+ * O_PATH, of a device, for that and those below it, or of a bus or a class, for
+ * those that are on it or in it; or -1, for all devices.  There are no flags.
+ *
+ * The id of a removal notification is the inode number of the directory.
  */
 
 /* Subtypes of WATCH_TYPE_DEVICE_NOTIFY, up to UNBOUND the actions of uevents */

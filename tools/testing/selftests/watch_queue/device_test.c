@@ -321,13 +321,161 @@ TEST_F(device, network_device_of_another_namespace)
 		EXPECT_STRNE("net", string_of(&message, SUBSYSTEM));
 }
 
+/* A directory of sysfs that is watched, apart from the queue of the fixture */
+static int open_selected(struct stream *s, const char *path, uint64_t *id)
+{
+	int fd = open(path, O_PATH | O_CLOEXEC);
+	int result;
+
+	if (fd == -1 || open_stream(s) == -1)
+		return -1;
+	result = watch_object(s->rd, DEVICE, fd, 0, id);
+	close(fd);
+	return result;
+}
+
+#define EXPECT_ONLY(stream, what, subsystem, name)			\
+	do {								\
+		ASSERT_TRUE(next_message(stream, &message, SOON));	\
+		EXPECT_EQ(DEVICE, type_of(&message));			\
+		EXPECT_EQ(what, subtype_of(&message));			\
+		EXPECT_STREQ(subsystem, string_of(&message, SUBSYSTEM)); \
+		EXPECT_STREQ(name, name_of(&message));			\
+	} while (0)
+
+TEST_F(device, class_that_is_selected)
+{
+	struct stream net, mem;
+	union message message;
+	uint64_t id, other;
+	struct stat st;
+
+	if (access("/sys/class/net/dummy0", F_OK) == -1)
+		SKIP(return, "no dummy0 in this guest");
+	ASSERT_EQ(0, open_selected(&net, "/sys/class/net", &id));
+	ASSERT_EQ(0, open_selected(&mem, "/sys/class/mem", &other));
+	ASSERT_EQ(0, stat("/sys/class/net", &st));
+	EXPECT_EQ(st.st_ino, id);
+	EXPECT_NE(id, other);
+	ASSERT_EQ(0, run("ip link set dummy0 name renamed0"));
+	EXPECT_ONLY(&net, NOTIFY_DEVICE_MOVED, "net", "renamed0");
+	ASSERT_EQ(0, run("ip link set renamed0 name dummy0"));
+	EXPECT_ONLY(&net, NOTIFY_DEVICE_MOVED, "net", "dummy0");
+	EXPECT_NOTHING(&mem);
+	EXPECT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_MOVED, "net", "dummy0"));
+}
+
+TEST_F(device, bus_that_is_selected)
+{
+	union message message;
+	struct stream usb;
+	uint64_t id;
+
+	if (access("/sys/bus/usb/drivers/hub/1-0:1.0", F_OK) == -1)
+		SKIP(return, "no USB in this guest");
+	ASSERT_EQ(0, open_selected(&usb, "/sys/bus/usb", &id));
+	ASSERT_EQ(0, run("ip link set lo down && ip link set lo up"));
+	ASSERT_EQ(0, write_to("/sys/bus/usb/drivers/hub/unbind", "1-0:1.0"));
+	EXPECT_ONLY(&usb, NOTIFY_DEVICE_UNBOUND, "usb", "1-0:1.0");
+	ASSERT_EQ(0, write_to("/sys/bus/usb/drivers/hub/bind", "1-0:1.0"));
+	EXPECT_ONLY(&usb, NOTIFY_DEVICE_BOUND, "usb", "1-0:1.0");
+}
+
+/* A disk is seen by whoever watches it, and its removal; its parts by that, too. */
+TEST_F(device, device_that_is_selected_with_those_below_it)
+{
+	struct stream disk_stream, part_stream;
+	union message message;
+	struct disk disk;
+	uint64_t id, part;
+	char path[64], name[32];
+	struct stat st;
+
+	if (access("/sys/block/nullb0", F_OK) == -1)
+		SKIP(return, "no null_blk in this kernel");
+	ASSERT_EQ(0, make_disk(&disk, "device_test"));
+	snprintf(path, sizeof(path), "/sys/block/%s", disk.node + strlen("/dev/"));
+	ASSERT_EQ(0, open_selected(&disk_stream, path, &id));
+	ASSERT_EQ(0, stat(path, &st));
+	EXPECT_EQ(st.st_ino, id);
+	/* A table of one partition, as sfdisk and others write it */
+	ASSERT_EQ(0, run("printf '\\x00\\x00\\x00\\x00\\x83\\x00\\x00\\x00"
+			 "\\x08\\x00\\x00\\x00\\x08\\x00\\x00\\x00' |"
+			 " dd of=%s bs=1 seek=446 conv=notrunc 2>/dev/null &&"
+			 " printf '\\x55\\xaa' | dd of=%s bs=1 seek=510 conv=notrunc 2>/dev/null &&"
+			 " blockdev --rereadpt %s", disk.node, disk.node, disk.node));
+	ASSERT_TRUE(find_device(&disk_stream, &message, NOTIFY_DEVICE_ADDED, "block", NULL));
+	EXPECT_STREQ("partition", string_of(&message, TYPE));
+	snprintf(name, sizeof(name), "%s", name_of(&message));
+	snprintf(path, sizeof(path), "/sys/class/block/%s", name);
+	ASSERT_EQ(0, open_selected(&part_stream, path, &part));
+	EXPECT_NE(id, part);
+
+	remove_disk(&disk);
+	EXPECT_ONLY(&part_stream, NOTIFY_DEVICE_REMOVED, "block", name);
+	EXPECT_REMOVAL(&part_stream, part);
+	ASSERT_TRUE(find_device(&disk_stream, &message, NOTIFY_DEVICE_REMOVED, "block", name));
+	ASSERT_TRUE(find_device(&disk_stream, &message, NOTIFY_DEVICE_REMOVED, "block",
+				disk.node + strlen("/dev/")));
+	EXPECT_REMOVAL(&disk_stream, id);
+	EXPECT_NOTHING(&disk_stream);
+}
+
+TEST_F(device, what_cannot_be_selected)
+{
+	static const char *const others[] = {
+		"/", "/sys", "/sys/class", "/sys/bus", "/sys/devices", "/sys/kernel",
+		"/sys/class/net/lo/statistics", "/sys/class/mem/null/uevent", "/dev/null",
+	};
+	struct stream s;
+	unsigned int i;
+	int fd;
+
+	ASSERT_EQ(0, open_stream(&s));
+	for (i = 0; i < ARRAY_SIZE(others); i++) {
+		fd = open(others[i], O_PATH | O_CLOEXEC);
+		ASSERT_NE(-1, fd) TH_LOG("%s", others[i]);
+		EXPECT_FAILS(EINVAL, add_watch(s.rd, DEVICE, fd, 0));
+		close(fd);
+	}
+	fd = open("/sys/class/mem", O_RDONLY | O_CLOEXEC);
+	ASSERT_NE(-1, fd);
+	EXPECT_FAILS(EINVAL, add_watch(s.rd, DEVICE, fd, 1));
+	EXPECT_FAILS(EBADSLT, remove_watch(s.rd, DEVICE, fd, 0));
+	EXPECT_EQ(0, add_watch(s.rd, DEVICE, fd, 0));
+	EXPECT_FAILS(EBUSY, add_watch(s.rd, DEVICE, fd, 0));
+	EXPECT_EQ(0, remove_watch(s.rd, DEVICE, fd, 0));
+	EXPECT_FAILS(EBADSLT, remove_watch(s.rd, DEVICE, fd, 0));
+}
+
+TEST_F(device, directory_that_is_gone)
+{
+	union message message;
+	struct stream s;
+	uint64_t id;
+	int fd;
+
+	if (access("/dev/watch_source", F_OK) == -1)
+		SKIP(return, "the test module is not loaded");
+	fd = open("/sys/class/misc/watch_source", O_PATH | O_CLOEXEC);
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, open_stream(&s));
+	ASSERT_EQ(0, watch_object(s.rd, DEVICE, fd, 0, &id));
+	ASSERT_EQ(0, run("rmmod watch_source"));
+	EXPECT_ONLY(&s, NOTIFY_DEVICE_REMOVED, "misc", "watch_source");
+	EXPECT_REMOVAL(&s, id);
+	EXPECT_FAILS(ENODEV, add_watch(s.rd, DEVICE, fd, 0));
+	ASSERT_EQ(0, run("insmod test_modules/watch_source.ko"));
+	EXPECT_NOTHING(&s);
+}
+
 TEST_F(device, who_may_watch)
 {
 	struct stream s;
 
 	ASSERT_EQ(0, open_stream(&s));
 	EXPECT_FAILS(EBUSY, add_watch(self->s.rd, DEVICE, -1, 0));
-	EXPECT_FAILS(EINVAL, add_watch(s.rd, DEVICE, 0, 0));
+	EXPECT_FAILS(EBADF, add_watch(s.rd, DEVICE, -2, 0));
 	EXPECT_FAILS(EBADSLT, remove_watch(s.rd, DEVICE, -1, 0));
 	/* Everybody, as with uevents */
 	ASSERT_EQ(0, setresuid(65534, 65534, 65534));
