@@ -44,6 +44,11 @@ pub enum Object<'fd> {
     AllBlockDevices,
     /// All devices, for those who are in the first network namespace.
     Devices,
+    /// A directory of sysfs, also one opened with `O_PATH`: that of a device, for it and those
+    /// below it; or of a bus or a class, for the devices that are on it or in it.
+    ///
+    /// It takes what all devices would take.
+    DevicesOf(BorrowedFd<'fd>),
 }
 
 impl Object<'_> {
@@ -60,7 +65,7 @@ impl Object<'_> {
             Self::MountNamespace(_) | Self::MountTree(_) => MessageType::MOUNT,
             Self::FileSystem(_) => MessageType::SUPERBLOCK,
             Self::BlockDevice(_) | Self::AllBlockDevices => MessageType::BLOCK,
-            Self::Devices => MessageType::DEVICE,
+            Self::Devices | Self::DevicesOf(_) => MessageType::DEVICE,
         }
     }
 
@@ -72,7 +77,7 @@ impl Object<'_> {
             Self::MountTree(_) => "mount",
             Self::FileSystem(_) => "superblock",
             Self::BlockDevice(_) | Self::AllBlockDevices => "block",
-            Self::Devices => "device",
+            Self::Devices | Self::DevicesOf(_) => "device",
         }
     }
 
@@ -84,7 +89,8 @@ impl Object<'_> {
             Self::FileSystem(_) => "watch the file system",
             Self::BlockDevice(_) => "watch the block device",
             Self::AllBlockDevices => "watch all block devices",
-            Self::Devices => "watch devices",
+            Self::Devices => "watch all devices",
+            Self::DevicesOf(_) => "watch the devices",
         }
     }
 }

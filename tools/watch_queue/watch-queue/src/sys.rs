@@ -93,9 +93,10 @@ pub(crate) struct RawWatch {
 impl RawWatch {
     pub(crate) fn new(object: Object<'_>, tag: u8) -> Self {
         let (fd, flags) = match object {
-            Object::MountNamespace(fd) | Object::FileSystem(fd) | Object::BlockDevice(fd) => {
-                (fd.as_raw_fd(), 0)
-            }
+            Object::MountNamespace(fd)
+            | Object::FileSystem(fd)
+            | Object::BlockDevice(fd)
+            | Object::DevicesOf(fd) => (fd.as_raw_fd(), 0),
             Object::MountTree(fd) => (fd.as_raw_fd(), MOUNT_SUBTREE),
             // Keys are watched with keyctl().
             Object::Key(_) | Object::AllBlockDevices | Object::Devices => (-1, 0),

@@ -267,6 +267,10 @@ fn source_that_is_not_there_is_told_of() {
             Err(error) => panic!("{object:?}: {error}"),
         }
     }
+    match queue.watch(Object::DevicesOf(file.as_fd()), 1) {
+        Err(Error::NoSource(kind)) => assert_eq!(kind, MessageType::DEVICE),
+        result => assert_eq!(errno(result.unwrap_err()), Some(libc::EINVAL)),
+    }
     // Not a block device: which of the two is wrong depends on the kernel.
     match queue.watch(Object::BlockDevice(file.as_fd()), 1) {
         Err(Error::NoSource(kind)) => assert_eq!(kind, MessageType::BLOCK),

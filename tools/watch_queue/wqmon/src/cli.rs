@@ -8,7 +8,7 @@ use watch_queue::Rule;
 
 use crate::{
     output::Format,
-    target::{Target, OWN_MOUNTS},
+    target::{Target, ALL, OWN_MOUNTS},
 };
 
 pub(crate) const EXIT_SUCCESS: u8 = 0;
@@ -134,9 +134,16 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_name = "DEV")]
     block: Vec<PathBuf>,
 
-    /// Watch for devices that come and go, or get a driver
-    #[arg(long)]
-    devices: bool,
+    /// Watch for devices that come and go, or get a driver: all, or those of a
+    /// directory of sysfs, such as /sys/class/net, /sys/bus/usb or /sys/block/sda
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ALL
+    )]
+    devices: Vec<PathBuf>,
 
     /// Take only what one of up to 16 filters accepts: TYPE[:EVENT,...]
     #[arg(short, long, value_name = "FILTER")]
@@ -158,7 +165,7 @@ impl WatchArgs {
         targets.extend(self.mount_tree.iter().cloned().map(Target::MountTree));
         targets.extend(self.fs.iter().cloned().map(Target::FileSystem));
         targets.extend(self.block.iter().cloned().map(Target::Block));
-        targets.extend(self.devices.then_some(Target::Devices));
+        targets.extend(self.devices.iter().cloned().map(Target::Devices));
         targets
     }
 }
@@ -311,7 +318,7 @@ mod tests {
         assert_eq!(names("@s 0x10"), ["@s", "0x10"]);
         assert_eq!(names("--mount-ns"), ["mount-ns"]);
         assert_eq!(
-            names("--devices --block all --block /dev/sda --fs / --mount-ns=/proc/1/ns/mnt --mount-ns --mount-tree /srv @s"),
+            names("--devices --devices=/sys/class/net --block all --block /dev/sda --fs / --mount-ns=/proc/1/ns/mnt --mount-ns --mount-tree /srv @s"),
             [
                 "@s",
                 "mount-ns=/proc/1/ns/mnt",
@@ -320,7 +327,8 @@ mod tests {
                 "fs=/",
                 "block=all",
                 "block=/dev/sda",
-                "devices"
+                "devices",
+                "devices=/sys/class/net"
             ]
         );
     }

@@ -12,7 +12,7 @@ use watch_queue::Rule;
 use crate::{
     cli::{MonitorArgs, DEFAULT_SIZE},
     failure::{reason, Failure},
-    target::{Target, OWN_MOUNTS},
+    target::{Target, ALL, OWN_MOUNTS},
     watches::Spec,
 };
 
@@ -74,21 +74,20 @@ fn default_jobs() -> u16 {
 struct FileWatch {
     name: Option<String>,
     key: Option<String>,
-    mount_ns: Option<OwnOr>,
+    mount_ns: Option<SwitchOrPath>,
     mount_tree: Option<PathBuf>,
     fs: Option<PathBuf>,
     block: Option<PathBuf>,
-    #[serde(default)]
-    devices: bool,
+    devices: Option<SwitchOrPath>,
     #[serde(default)]
     filter: Vec<String>,
 }
 
-/// `true`, or the path of a mount namespace.
+/// `true`, or the path of a mount namespace or of a directory of sysfs.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum OwnOr {
-    Own(bool),
+enum SwitchOrPath {
+    Switch(bool),
     Path(PathBuf),
 }
 
@@ -177,14 +176,20 @@ impl FileWatch {
             targets.push(Target::Key(key, name.map_err(|error| format!("{error}"))?));
         }
         match self.mount_ns {
-            Some(OwnOr::Own(true)) => targets.push(Target::MountNamespace(OWN_MOUNTS.into())),
-            Some(OwnOr::Path(path)) => targets.push(Target::MountNamespace(path)),
-            Some(OwnOr::Own(false)) | None => {}
+            Some(SwitchOrPath::Switch(true)) => {
+                targets.push(Target::MountNamespace(OWN_MOUNTS.into()))
+            }
+            Some(SwitchOrPath::Path(path)) => targets.push(Target::MountNamespace(path)),
+            Some(SwitchOrPath::Switch(false)) | None => {}
         }
         targets.extend(self.mount_tree.map(Target::MountTree));
         targets.extend(self.fs.map(Target::FileSystem));
         targets.extend(self.block.map(Target::Block));
-        targets.extend(self.devices.then_some(Target::Devices));
+        match self.devices {
+            Some(SwitchOrPath::Switch(true)) => targets.push(Target::Devices(ALL.into())),
+            Some(SwitchOrPath::Path(path)) => targets.push(Target::Devices(path)),
+            Some(SwitchOrPath::Switch(false)) | None => {}
+        }
         let (Some(target), 0) = (targets.pop(), targets.len()) else {
             return Err(
                 "a [[watch]] has one of key, mount-ns, mount-tree, fs, block and devices"

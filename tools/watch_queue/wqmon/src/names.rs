@@ -37,7 +37,7 @@ impl Names {
                     devices = true;
                 }
                 Target::Block(_) => devices = true,
-                Target::Key(..) | Target::Devices => {}
+                Target::Key(..) | Target::Devices(_) => {}
             }
         }
         of_namespaces.sort_unstable();

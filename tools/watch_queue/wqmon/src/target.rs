@@ -16,8 +16,8 @@ use crate::failure::Failure;
 /// What `--mount-ns` stands for.
 pub(crate) const OWN_MOUNTS: &str = "/proc/self/ns/mnt";
 
-/// What `--block` and `--fs` take for all of them.
-const ALL: &str = "all";
+/// What `--block`, `--fs` and `--devices` take for all of them.
+pub(crate) const ALL: &str = "all";
 
 /// Something to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +32,8 @@ pub(crate) enum Target {
     FileSystem(PathBuf),
     /// A block device, or all.
     Block(PathBuf),
-    /// All devices.
-    Devices,
+    /// The devices of a directory of sysfs, or all.
+    Devices(PathBuf),
 }
 
 /// As it was named on the command line; for options without the dashes.
@@ -46,7 +46,8 @@ impl fmt::Display for Target {
             Self::MountTree(path) => write!(f, "mount-tree={}", path.display()),
             Self::FileSystem(path) => write!(f, "fs={}", path.display()),
             Self::Block(path) => write!(f, "block={}", path.display()),
-            Self::Devices => write!(f, "devices"),
+            Self::Devices(path) if is_all(path) => write!(f, "devices"),
+            Self::Devices(path) => write!(f, "devices={}", path.display()),
         }
     }
 }
@@ -59,13 +60,13 @@ impl Target {
             Self::MountNamespace(_) | Self::MountTree(_) => MessageType::MOUNT,
             Self::FileSystem(_) => MessageType::SUPERBLOCK,
             Self::Block(_) => MessageType::BLOCK,
-            Self::Devices => MessageType::DEVICE,
+            Self::Devices(_) => MessageType::DEVICE,
         }
     }
 
     /// Whether it is as many file systems as there are.
     pub(crate) fn is_all_file_systems(&self) -> bool {
-        matches!(self, Self::FileSystem(path) if path.as_os_str() == OsStr::new(ALL))
+        matches!(self, Self::FileSystem(path) if is_all(path))
     }
 
     /// Whether it is all mounts that wqmon can see.
@@ -92,18 +93,22 @@ impl Target {
             Self::MountNamespace(path) => then(Object::MountNamespace(open_path(path)?.as_fd()))?,
             Self::MountTree(path) => then(Object::MountTree(open_path(path)?.as_fd()))?,
             Self::FileSystem(path) => then(Object::FileSystem(open_path(path)?.as_fd()))?,
-            Self::Block(path) if path.as_os_str() == OsStr::new(ALL) => {
-                then(Object::AllBlockDevices)?
-            }
+            Self::Block(path) if is_all(path) => then(Object::AllBlockDevices)?,
             Self::Block(path) => {
                 // Not to wait for a medium, if there is none.
                 let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 let file = open(path, flags, Mode::empty()).map_err(io::Error::from)?;
                 then(Object::BlockDevice(file.as_fd()))?
             }
-            Self::Devices => then(Object::Devices)?,
+            Self::Devices(path) if is_all(path) => then(Object::Devices)?,
+            Self::Devices(path) => then(Object::DevicesOf(open_path(path)?.as_fd()))?,
         })
     }
+}
+
+/// Whether a path stands for all objects of its kind.
+fn is_all(path: &Path) -> bool {
+    path.as_os_str() == OsStr::new(ALL)
 }
 
 /// Opens a file only to say which one it is.

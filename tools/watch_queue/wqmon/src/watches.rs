@@ -332,10 +332,10 @@ impl Watches {
 /// system.
 fn is_back(target: &Target) -> bool {
     match target {
-        Target::Key(..) | Target::Block(_) => true,
+        Target::Key(..) | Target::Block(_) | Target::Devices(_) => true,
         Target::FileSystem(path) | Target::MountTree(path) => {
             watch_queue::mounts::MountTable::scan(None).is_ok_and(|table| table.at(path).is_some())
         }
-        Target::MountNamespace(_) | Target::Devices => false,
+        Target::MountNamespace(_) => false,
     }
 }
