@@ -264,6 +264,7 @@ void __watch_uevent(struct kobject *kobj, enum kobject_action action,
 
 /* In fs/sysfs/dir.c */
 struct kobject *sysfs_dir_kobject_get(struct file *file);
+u64 sysfs_dir_ino(struct kobject *kobj);
 
 /* In drivers/base/core.c */
 struct watch_object **watch_device_slot(struct kobject *kobj);

@@ -42,9 +42,10 @@ pub(super) const SUPPORT: Support = Support {
 struct Event {
     watch: Header<Self>,
     seqnum: u64,
+    ino: u64,
     dev_major: u32,
     dev_minor: u32,
-    strings: [u8; 104],
+    strings: [u8; 96],
 }
 
 impl Notification for Event {
@@ -56,7 +57,7 @@ impl Notification for Event {
 assert_fields!(
     Event,
     bindings::device_notification,
-    watch seqnum dev_major dev_minor
+    watch seqnum ino dev_major dev_minor
 );
 const _: () = assert!(offset_of!(Event, strings) == size_of::<bindings::device_notification>());
 
@@ -67,12 +68,13 @@ const _: () = assert!(offset_of!(Event, strings) == size_of::<bindings::device_n
 struct UsbEvent {
     watch: Header<Self>,
     seqnum: u64,
+    ino: u64,
     bus: u32,
     port: u32,
     device: u32,
     vendor: u16,
     product: u16,
-    strings: [u8; 96],
+    strings: [u8; 88],
 }
 
 #[cfg(CONFIG_WATCH_DEVICE_USB)]
@@ -86,7 +88,7 @@ impl Notification for UsbEvent {
 assert_fields!(
     UsbEvent,
     bindings::usb_notification,
-    watch seqnum bus port device vendor product
+    watch seqnum ino bus port device vendor product
 );
 #[cfg(CONFIG_WATCH_DEVICE_USB)]
 const _: () = assert!(offset_of!(UsbEvent, strings) == size_of::<bindings::usb_notification>());
@@ -395,6 +397,8 @@ pub(crate) unsafe extern "C" fn __watch_uevent(
     let event = Event {
         watch: strings.header(action, offset_of!(Event, strings)),
         seqnum,
+        // SAFETY: The caller has a valid object.
+        ino: unsafe { bindings::sysfs_dir_ino(kobj) },
         dev_major,
         dev_minor,
         strings: strings.bytes,
@@ -464,6 +468,8 @@ unsafe fn post_usb(
     let event = UsbEvent {
         watch: strings.header(subtype, offset_of!(UsbEvent, strings)),
         seqnum,
+        // SAFETY: The caller has a valid device.
+        ino: unsafe { bindings::sysfs_dir_ino(&raw mut (*dev).kobj) },
         bus: bus.cast_unsigned(),
         port: udev.portnum.into(),
         device: udev.devnum.cast_unsigned(),

@@ -381,6 +381,7 @@ enum device_notification_subtype {
 struct device_notification {
 	struct watch_notification watch;
 	__u64	seqnum;			/* SEQNUM of the uevent */
+	__u64	ino;			/* Of its directory; never reused */
 	__u32	dev_major;		/* 0, 0 if it has no number */
 	__u32	dev_minor;
 };
@@ -389,6 +390,7 @@ struct device_notification {
 struct usb_notification {
 	struct watch_notification watch;
 	__u64	seqnum;			/* SEQNUM of the uevent */
+	__u64	ino;			/* Of its directory; never reused */
 	__u32	bus;
 	__u32	port;			/* Of the hub it is in, 0 if it is a root hub */
 	__u32	device;			/* Number on the bus */

@@ -93,6 +93,8 @@ TEST_F(device, module_that_comes_and_goes)
 	ASSERT_EQ(0, stat("/dev/watch_source", &st));
 	EXPECT_EQ(minor(st.st_rdev), message.device.dev_minor);
 	EXPECT_EQ(0, message.watch.info & NOTIFY_DEVICE_CUT);
+	ASSERT_EQ(0, stat("/sys/class/misc/watch_source", &st));
+	EXPECT_EQ(st.st_ino, message.device.ino);
 }
 
 TEST_F(device, disk_that_comes_and_goes)

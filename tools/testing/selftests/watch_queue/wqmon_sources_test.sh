@@ -207,9 +207,9 @@ test_devices_in_words() {
 test_devices_in_json() {
 	watch 1 --json --devices --filter device:removed && echo 0 >$disk/power &&
 		come '"block"' && kill "$pid" && ended 0 && edit grep '"block"' &&
-		edit sed 's/"seqnum":[1-9][0-9]*/"seqnum":N/' || return
+		edit sed 's/"seqnum":[1-9][0-9]*,"ino":[1-9][0-9]*/"seqnum":N,"ino":N/' || return
 	printed <<-EOT
-		{"watch":"devices","type":"device","name":"$name","truncated":false,"event":"removed","subsystem":"block","devtype":"disk","number":"$number","path":"/devices/virtual/block/$name","seqnum":N}
+		{"watch":"devices","type":"device","name":"$name","truncated":false,"event":"removed","subsystem":"block","devtype":"disk","number":"$number","path":"/devices/virtual/block/$name","seqnum":N,"ino":N}
 	EOT
 }
 

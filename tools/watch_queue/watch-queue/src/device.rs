@@ -44,6 +44,8 @@ pub struct DeviceEvent<'a> {
     pub path: DeviceName<'a>,
     /// `SEQNUM` of the uevent.
     pub seqnum: u64,
+    /// The inode number of its directory in sysfs, which stays when it gets another path.
+    pub ino: u64,
 }
 
 /// What can happen to a device: `enum device_notification_subtype`.
@@ -232,20 +234,21 @@ impl<'a> Source<'a> for DeviceEvent<'a> {
         let bytes = message.bytes();
         let is_usb = matches!(change, DeviceChange::Connected | DeviceChange::Disconnected);
         let offset = usize::from(message.type_info() >> 8);
-        if offset < if is_usb { 32 } else { 24 } {
+        if offset < if is_usb { 40 } else { 32 } {
             return None;
         }
         // Whichever there are; all are known to begin here.
         let mut strings = bytes.get(offset..)?.split(|&byte| byte == 0);
         let mut string = || strings.next().unwrap_or_default();
         let seqnum = u64_at(bytes, 8)?;
+        let ino = u64_at(bytes, 16)?;
         let device = if is_usb {
             Device::Usb {
-                bus: u32_at(bytes, 16)?,
-                port: NonZeroU32::new(u32_at(bytes, 20)?),
-                address: u32_at(bytes, 24)?,
-                vendor: u16_at(bytes, 28)?,
-                product: u16_at(bytes, 30)?,
+                bus: u32_at(bytes, 24)?,
+                port: NonZeroU32::new(u32_at(bytes, 28)?),
+                address: u32_at(bytes, 32)?,
+                vendor: u16_at(bytes, 36)?,
+                product: u16_at(bytes, 38)?,
             }
         } else {
             Device::Any {
@@ -253,7 +256,7 @@ impl<'a> Source<'a> for DeviceEvent<'a> {
                 devtype: Some(string())
                     .filter(|name| !name.is_empty())
                     .map(DeviceName),
-                number: match (u32_at(bytes, 16)?, u32_at(bytes, 20)?) {
+                number: match (u32_at(bytes, 24)?, u32_at(bytes, 28)?) {
                     (0, 0) => None,
                     (major, minor) => Some(DeviceNumber { major, minor }),
                 },
@@ -268,6 +271,7 @@ impl<'a> Source<'a> for DeviceEvent<'a> {
             device,
             path: DeviceName(path),
             seqnum,
+            ino,
         })
     }
 }

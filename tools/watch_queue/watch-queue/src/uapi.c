@@ -169,6 +169,7 @@ static void put_devices(void)
 		struct device_notification device = {
 			.watch = HEADER(device, WATCH_TYPE_DEVICE_NOTIFY, what),
 			.seqnum = 0x8000000000000001,
+			.ino = 0x8000000000000003,
 			.dev_major = 8,
 			.dev_minor = 16,
 		};
@@ -179,6 +180,7 @@ static void put_devices(void)
 		struct usb_notification usb = {
 			.watch = HEADER(usb, WATCH_TYPE_DEVICE_NOTIFY, what),
 			.seqnum = 0x8000000000000002,
+			.ino = 0x8000000000000004,
 			.bus = 1,
 			.port = 2,
 			.device = 3,

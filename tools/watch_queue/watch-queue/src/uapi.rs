@@ -227,6 +227,7 @@ fn messages_are_those_of_the_kernel() {
             },
             path: DeviceName::from_bytes(b"/devices/x/sdb"),
             seqnum: HIGH | 1,
+            ino: HIGH | 3,
         };
         expect(name, Event::Device(event));
     }
@@ -247,6 +248,7 @@ fn messages_are_those_of_the_kernel() {
             },
             path: DeviceName::from_bytes(b"/devices/x/1-2"),
             seqnum: HIGH | 2,
+            ino: HIGH | 4,
         };
         expect(name, Event::Device(event));
     }

@@ -60,7 +60,7 @@ fn is_known(posted: &Posted) -> bool {
         (3, 3) => 24,
         (4, 0..=9) => 32,
         (5, subtype @ 0..=9) => {
-            let (fixed, strings) = (if subtype < 8 { 16 } else { 24 }, posted.bits >> 8);
+            let (fixed, strings) = (if subtype < 8 { 24 } else { 32 }, posted.bits >> 8);
             let strings = usize::from(strings).checked_sub(MIN_MESSAGE);
             strings.map_or(usize::MAX, |at| if at < fixed { usize::MAX } else { at })
         }

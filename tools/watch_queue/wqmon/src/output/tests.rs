@@ -225,11 +225,11 @@ fn events_of_block_devices() {
 fn events_of_devices() {
     let device = |number: [u32; 2], bits: u32| {
         let strings = text("usb\0usb_interface\0/d/1-2:1.0\u{1b}", 36);
-        let head = [&wide(77)[..], &number].concat();
-        message(5, 6, 1, 24 << 8 | bits, &[head, strings].concat())
+        let head = [&wide(77)[..], &wide(78), &number].concat();
+        message(5, 6, 1, 32 << 8 | bits, &[head, strings].concat())
     };
     let json = r#""type":"device","name":"1-2:1.0\u001b","truncated":"#;
-    let rest = r#""path":"/d/1-2:1.0\u001b","seqnum":77"#;
+    let rest = r#""path":"/d/1-2:1.0\u001b","seqnum":77,"ino":78"#;
     expect(
         "devices",
         &device([189, 1], 0),
@@ -250,12 +250,18 @@ fn events_of_devices() {
         let halves = [0x0409u16.to_ne_bytes(), 0x55aau16.to_ne_bytes()];
         halves.concat().try_into().unwrap()
     });
-    let usb = [&wide(77)[..], &[1, 2, 3, product], &text("/d/1-2", 8)].concat();
+    let usb = [
+        &wide(77)[..],
+        &wide(78),
+        &[1, 2, 3, product],
+        &text("/d/1-2", 8),
+    ]
+    .concat();
     expect(
         "devices",
-        &message(5, 8, 1, 32 << 8, &usb),
+        &message(5, 8, 1, 40 << 8, &usb),
         "device  connected     usb 1-2: 0409:55aa, bus 1 port 2 device 3",
-        r#""type":"device","name":"1-2","truncated":false,"event":"connected","bus":1,"port":2,"address":3,"vendor":1033,"product":21930,"path":"/d/1-2","seqnum":77"#,
+        r#""type":"device","name":"1-2","truncated":false,"event":"connected","bus":1,"port":2,"address":3,"vendor":1033,"product":21930,"path":"/d/1-2","seqnum":77,"ino":78"#,
     );
 }
 
@@ -265,7 +271,7 @@ fn event_is_called_the_same_in_text_json_and_filters() {
     for kind in kinds.take_while(|kind| kind.name().is_some()) {
         assert!(!kind.subtypes().is_empty());
         for (subtype, name) in (0..).zip(kind.subtypes()) {
-            let message = message(kind.number(), subtype, 1, 32 << 8, &[1; 26]);
+            let message = message(kind.number(), subtype, 1, 40 << 8, &[1; 26]);
             let json = printed(true, Some("x"), &message);
             let said = format!(r#""type":"{kind}""#);
             assert!(json.contains(&said), "{json}");
