@@ -58,7 +58,7 @@ fn is_known(posted: &Posted) -> bool {
         (3, 0) => 40,
         (3, 1..=2 | 4..=5) => 16,
         (3, 3) => 24,
-        (4, 0..=9) => 32,
+        (4, 0..=17) => 32,
         (5, subtype @ 0..=9) => {
             let (fixed, strings) = (if subtype < 8 { 24 } else { 32 }, posted.bits >> 8);
             let strings = usize::from(strings).checked_sub(MIN_MESSAGE);
