@@ -35,7 +35,7 @@
 //!
 //! A reader gets a loss in records, each of which counts up to [`note::MAX_LOST`] messages.
 
-use core::{cmp::Ordering, fmt};
+use core::fmt;
 
 use crate::note::{self, Note};
 use crate::overflow::Overflow;
@@ -195,8 +195,9 @@ impl Ring {
 /// * `tail` is the position up to which messages have been consumed.  At most `capacity` of them
 ///   lie between that and the head.
 /// * `limit` is `capacity` messages behind `tail`, or not behind the head while `lost` is not 0.
-/// * `consumed` is the number of messages that have been consumed, and `lost_before` that of the
-///   messages that were lost and are not counted in `lost`.
+/// * `consumed` is the number of messages that have been consumed, `lost_before` that of the messages
+///   that were lost and are not counted in `lost`, and `reported` that of the lost messages of which
+///   a record has been read.
 pub(crate) struct Poster {
     ring: Option<Arc<Ring>>,
     capacity: u32,
@@ -211,6 +212,7 @@ pub(crate) struct Poster {
     lost: u64,
     consumed: u64,
     lost_before: u64,
+    reported: u64,
 }
 
 /// The numbers of messages since the queue was made.
@@ -223,12 +225,9 @@ pub(crate) struct Totals {
 }
 
 /// A place in the stream, behind all that had been posted when [`Poster::mark`] was called.
-pub(crate) struct Mark {
-    /// The number of messages in front of it.
-    delivered: u64,
-    /// The last thing in front of it is a loss.
-    is_behind_loss: bool,
-}
+///
+/// It is the number of messages in front of it, lost ones included.
+pub(crate) struct Mark(u64);
 
 /// The half of a ring that is read from.
 ///
@@ -366,6 +365,7 @@ impl Poster {
             lost: 0,
             consumed: 0,
             lost_before: 0,
+            reported: 0,
         }
     }
 
@@ -519,6 +519,7 @@ impl Poster {
             self.limit = self.head;
         }
         self.lost_before = self.lost_before.wrapping_add(unsized_yet.lost_before);
+        self.reported = self.reported.wrapping_add(unsized_yet.reported);
     }
 
     /// Returns the number of messages lost at the reader's position, if that is the head, as the
@@ -540,6 +541,7 @@ impl Poster {
         let lost = u64::from(lost).min(self.lost);
         self.lost = self.lost.wrapping_sub(lost);
         self.lost_before = self.lost_before.wrapping_add(lost);
+        self.reported = self.reported.wrapping_add(lost);
         self.lift_limit();
     }
 
@@ -572,21 +574,14 @@ impl Poster {
 
     /// Returns the place behind all that has been posted so far.
     pub(crate) fn mark(&self) -> Mark {
-        Mark {
-            delivered: self.totals().delivered,
-            is_behind_loss: self.lost != 0,
-        }
+        let Totals { delivered, lost } = self.totals();
+        Mark(delivered.wrapping_add(lost))
     }
 
     /// Returns whether all that is in front of a mark has been read.
-    ///
-    /// If the mark is behind a loss and more has been lost since, that may have to be read, too.
     pub(crate) fn is_past(&self, mark: &Mark) -> bool {
-        match self.consumed.cmp(&mark.delivered) {
-            Ordering::Less => false,
-            Ordering::Equal => !mark.is_behind_loss || !self.is_readable(),
-            Ordering::Greater => true,
-        }
+        // The stream is read in order, so it is enough to know how much of it was.
+        self.consumed.wrapping_add(self.reported) >= mark.0
     }
 
     /// Returns whether there is something to read.
@@ -742,6 +737,9 @@ impl Reader {
             lost: loss.lost.saturating_sub(u64::from(lost)),
             ..loss
         };
+        poster.reported = poster
+            .reported
+            .wrapping_add(loss.lost.wrapping_sub(rest.lost));
         // INVARIANT: What the rest takes is what the loss took less what is struck off.
         poster.records -= note::records(loss.lost) - note::records(rest.lost);
         if rest.lost != 0 {

@@ -301,6 +301,28 @@ TEST_F(queue, beyond_mainline_sync_waits_for_a_loss)
 	EXPECT_EQ(0, status);
 }
 
+/* So many that one record does not count them all: the rest is nothing to wait for. */
+TEST_F(queue, beyond_mainline_sync_does_not_wait_for_later_losses)
+{
+	int status, tries = 50;
+	pid_t pid, ended;
+
+	ASSERT_EQ(0, touch_times(&self->q, 40));
+	pid = start_sync(self->q.rd);
+	ASSERT_NE(-1, pid);
+	ASSERT_EQ(0, touch_times(&self->q, 66000));
+	ASSERT_EQ(32 * KEY_NOTE, read(self->q.rd, self->buffer, 32 * KEY_NOTE));
+	EXPECT_TRUE(still_waits(pid));
+	ASSERT_EQ(HEADER, read(self->q.rd, self->buffer, HEADER));
+	EXPECT_EQ(65535, type_info_of(self->buffer));
+	while (!(ended = waitpid(pid, &status, WNOHANG)) && tries--)
+		usleep(A_WHILE);
+	if (ended == 0)
+		kill(pid, SIGKILL);
+	ASSERT_EQ(pid, ended);
+	EXPECT_EQ(0, status);
+}
+
 TEST_F(queue, beyond_mainline_sync_can_be_killed)
 {
 	int status;

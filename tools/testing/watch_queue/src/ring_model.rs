@@ -5,7 +5,7 @@
 use crate::{
     note::{Header, Note, MAX_LOST, MIN_LEN},
     overflow::Overflow,
-    ring::{split, Next, Poster, Reader, Totals},
+    ring::{split, Mark, Next, Poster, Reader, Totals},
 };
 use std::collections::VecDeque;
 
@@ -33,6 +33,8 @@ pub(crate) struct Model {
     items: VecDeque<Item>,
     delivered: u64,
     lost: u64,
+    /// The number of messages that were read, or of which a record of a loss was.
+    read: u64,
 }
 
 impl Model {
@@ -43,6 +45,7 @@ impl Model {
 
     /// Takes off what the record of a loss says.
     fn report(&mut self, lost: u16) {
+        self.read += u64::from(lost);
         match self.items.front_mut() {
             Some(Item::Loss(there)) if *there > u64::from(lost) => *there -= u64::from(lost),
             Some(Item::Loss(there)) if *there == u64::from(lost) => drop(self.items.pop_front()),
@@ -127,6 +130,7 @@ impl Ring {
                     };
                     let (message, behind) = rest.split_at(wanted.len());
                     assert_eq!(message, wanted);
+                    model.read += 1;
                     rest = behind;
                 }
                 let was_full = self.poster.is_full();
@@ -217,6 +221,7 @@ pub(crate) fn check(capacity: u32, steps: &[Step]) -> Wraps {
         items: VecDeque::new(),
         delivered: 0,
         lost: 0,
+        read: 0,
     };
     let mut ring = Ring {
         poster,
@@ -225,6 +230,8 @@ pub(crate) fn check(capacity: u32, steps: &[Step]) -> Wraps {
         number: 0,
     };
     let mut wraps = Wraps::default();
+    // Some that are not passed yet, with what was posted in front of each.
+    let mut marks: VecDeque<(Mark, u64)> = VecDeque::new();
     for step in steps {
         let end = ring.poster.head();
         match *step {
@@ -260,6 +267,13 @@ pub(crate) fn check(capacity: u32, steps: &[Step]) -> Wraps {
             lost: model.lost,
         };
         assert_eq!(ring.poster.totals(), totals);
+        for (mark, posted) in &marks {
+            assert_eq!(ring.poster.is_past(mark), model.read >= *posted);
+        }
+        marks.retain(|(mark, _)| !ring.poster.is_past(mark));
+        if marks.len() < 16 {
+            marks.push_back((ring.poster.mark(), model.delivered + model.lost));
+        }
         let now = ring.poster.head();
         wraps.messages += u32::from(now.0 < end.0);
         wraps.bytes += u32::from(now.1 < end.1);
@@ -268,5 +282,6 @@ pub(crate) fn check(capacity: u32, steps: &[Step]) -> Wraps {
         ring.read(&mut model, 100_000, usize::MAX);
     }
     assert!(!ring.poster.is_readable());
+    assert!(marks.iter().all(|(mark, _)| ring.poster.is_past(mark)));
     wraps
 }

@@ -135,6 +135,44 @@ fn a_mark_is_passed_when_what_was_in_front_of_it_has_been_read() {
 }
 
 #[test]
+fn a_mark_behind_a_loss_is_passed_although_more_is_lost() {
+    let bytes = message(MIN_LEN, 1);
+    let overflow = Overflow::new();
+    let lose = |poster: &mut Poster| {
+        let _ = poster.post(Note::new(&bytes).unwrap(), &overflow);
+        poster.settle(&overflow);
+        poster.mark()
+    };
+    // Without a ring, and with one that inherits what was lost and read before.
+    let mut before = Poster::unsized_yet();
+    lose(&mut before);
+    let second = lose(&mut before);
+    lose(&mut before);
+    before.report_pending_loss(1);
+    assert!(!before.is_past(&second));
+    before.report_pending_loss(1);
+    assert!(before.is_past(&second) && before.is_readable());
+
+    let (mut poster, mut reader) = split(1).unwrap();
+    let third = before.mark();
+    poster.inherit(&before);
+    assert!(poster.is_past(&second) && !poster.is_past(&third));
+    poster.report_pending_loss(1);
+    assert!(poster.is_past(&third) && !poster.is_readable());
+    let message = lose(&mut poster);
+    let pending = lose(&mut poster);
+    lose(&mut poster);
+    let Next::Notes(batch) = reader.next(100) else {
+        panic!("no message");
+    };
+    assert!(!poster.is_past(&message));
+    batch.consume(&mut poster);
+    assert!(poster.is_past(&message) && !poster.is_past(&pending));
+    reader.report_loss(&mut poster, 1);
+    assert!(poster.is_past(&pending) && poster.is_readable());
+}
+
+#[test]
 fn without_a_ring_everything_is_lost_and_the_next_ring_inherits_that() {
     let mut before = Poster::unsized_yet();
     let bytes = message(16, 1);
