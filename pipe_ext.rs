@@ -358,11 +358,7 @@ unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong)
 unsafe extern "C" fn show_fdinfo(m: *mut bindings::seq_file, file: *mut bindings::file) {
     // SAFETY: The VFS keeps the file, which has these operations, open.
     let file = unsafe { PipeFile::from_raw(file) };
-    // As `seq_has_overflowed()` does.
-    //
     // SAFETY: The VFS gives a valid `m`, which only this task uses.
-    let is_full = || unsafe { (*m).count == (*m).size };
-    // SAFETY: As above.
     let m = unsafe { SeqFile::from_raw(m) };
-    fdinfo::show(m, &file.queue(), is_full);
+    fdinfo::show(m, &file.queue());
 }
