@@ -14,6 +14,9 @@ use crate::ring::{LOSS_SIZE, NOTE_SIZE};
 /// ordinary pipes.
 const SOFT_LIMIT_SPARES: usize = 2;
 
+/// The pages that a pipe has which nobody has made larger.
+const NEW_PIPE: usize = bindings::PIPE_DEF_BUFFERS as usize;
+
 /// The number of messages for which there is room in a page.
 pub(super) const NOTES_PER_PAGE: usize = PAGE_SIZE / NOTE_SIZE;
 
@@ -42,8 +45,8 @@ impl User {
     /// Charges the user for one queue that has `pages` pages of messages, and for those that say
     /// where messages were lost.
     ///
-    /// `pipe-max-size` limits the messages alone, and so do the pages that a user over the soft
-    /// limit can have.
+    /// `pipe-max-size` limits the messages alone, beyond what a new pipe has.  Nor do losses count
+    /// among the pages that a user over the soft limit can have.
     ///
     /// # Errors
     ///
@@ -51,7 +54,8 @@ impl User {
     pub(super) fn charge(&self, pages: usize) -> Result<Charge> {
         // SAFETY: The limit is one word.  It may be set at the same time, as everywhere.
         let max_size = unsafe { (&raw const bindings::pipe_max_size).read_volatile() };
-        if pages * PAGE_SIZE > max_size as usize
+        if pages > NEW_PIPE
+            && pages * PAGE_SIZE > max_size as usize
             // SAFETY: This is process context.
             && !unsafe { bindings::capable(bindings::CAP_SYS_RESOURCE as c_int) }
         {

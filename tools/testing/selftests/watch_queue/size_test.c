@@ -132,6 +132,7 @@ static int unprivileged(const char *soft, const char *hard)
 
 static void restore_limits(void)
 {
+	set_sysctl("pipe-max-size", "1048576");
 	set_sysctl("pipe-user-pages-soft", "16384");
 	set_sysctl("pipe-user-pages-hard", "0");
 }
@@ -214,6 +215,54 @@ TEST_F(limits, beyond_mainline_size_is_limited_by_pipe_max_size)
 	EXPECT_FAILS(EPERM, set_size(&q, 8193));
 	EXPECT_EQ(0, set_size(&q, 8192));
 	EXPECT_EQ(1 << 20, fcntl(q.rd, F_GETPIPE_SZ));
+}
+
+/* What new pipes have without asking is not limited. */
+TEST_F(limits, pipe_max_size_below_that_of_a_new_pipe)
+{
+	struct queue q;
+
+	ASSERT_EQ(0, set_sysctl("pipe-max-size", "4096"));
+	ASSERT_EQ(0, unprivileged("0", "0"));
+	ASSERT_EQ(0, open_queue(&q, 0));
+	EXPECT_EQ(0, set_size(&q, 512));
+	EXPECT_EQ(65536, fcntl(q.rd, F_GETPIPE_SZ));
+}
+
+TEST_F(limits, beyond_mainline_more_than_a_new_pipe_is_limited_by_pipe_max_size)
+{
+	struct queue q;
+
+	ASSERT_EQ(0, set_sysctl("pipe-max-size", "4096"));
+	ASSERT_EQ(0, unprivileged("0", "0"));
+	ASSERT_EQ(0, open_queue(&q, 0));
+	EXPECT_FAILS(EPERM, set_size(&q, 513));
+	EXPECT_EQ(0, set_size(&q, 512));
+}
+
+/* A pipe of 16 pages would be beyond it, so C makes one of two. */
+TEST_F(limits, soft_limit_below_a_new_pipe)
+{
+	struct queue a, b;
+
+	ASSERT_EQ(0, unprivileged("8", "0"));
+	ASSERT_EQ(0, open_queue(&a, 0));
+	EXPECT_FAILS(EPERM, set_size(&a, 288));
+	EXPECT_EQ(0, set_size(&a, 224));
+	ASSERT_EQ(0, open_queue(&b, 0));
+	EXPECT_FAILS(EPERM, set_size(&b, 96));
+	EXPECT_EQ(0, set_size(&b, 64));
+}
+
+/* One page of messages and one of losses; C refuses to make the pipe. */
+TEST_F(limits, beyond_mainline_hard_limit_below_a_new_pipe)
+{
+	struct queue q;
+
+	ASSERT_EQ(0, unprivileged("0", "2"));
+	ASSERT_EQ(0, open_queue(&q, 0));
+	EXPECT_FAILS(EPERM, set_size(&q, 64));
+	EXPECT_EQ(0, set_size(&q, 32));
 }
 
 TEST(beyond_mainline_size_beyond_all_memory)
