@@ -142,6 +142,8 @@ static inline void __init_watch_list(struct watch_list *wlist,
  * @wlist: The object's watch list, or %NULL if it was never watched.
  * @n: The message.  Its length in bytes, 8 to 127, is in the bits
  *	%WATCH_INFO_LENGTH of its info; the bits %WATCH_INFO_ID are overwritten.
+ *	If it says less, the kernel warns and nobody gets it: a reader could
+ *	not know where the next message begins.
  * @cred: The credentials of the task that caused the event.
  * @id: The object, as &watch.id.
  *

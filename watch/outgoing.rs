@@ -147,3 +147,20 @@ impl Message for Addressed<'_> {
         unsafe { Note::new_unchecked(bytes) }
     }
 }
+
+#[cfg(CONFIG_WATCH_QUEUE_KUNIT_TEST)]
+#[kernel::prelude::kunit_tests(watch_queue_outgoing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_says_that_it_is_shorter_than_a_header_is_no_message() {
+        let mut message = [bindings::watch_notification::default(); 16];
+        for length in 0..=INFO_LENGTH {
+            message[0].info = !INFO_LENGTH | length;
+            // SAFETY: These are 128 bytes, which nobody else accesses.
+            let outgoing = unsafe { Outgoing::from_raw(message.as_mut_ptr()) };
+            assert_eq!(outgoing.is_some(), length as usize >= MIN_LEN);
+        }
+    }
+}

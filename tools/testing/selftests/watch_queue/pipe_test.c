@@ -180,15 +180,39 @@ TEST_F(queue, can_be_reopened)
 	self->q.wr = -1;
 }
 
+/* It says which pipe, and is not one of the queue's descriptors. */
+TEST_F(queue, path_descriptor_is_good_for_reopening_only)
+{
+	int path = reopen(self->q.rd, O_PATH), again;
+
+	ASSERT_NE(-1, path);
+	EXPECT_FAILS(EBADF, read(path, self->buffer, KEY_NOTE));
+	EXPECT_FAILS(EBADF, ioctl(path, IOC_WATCH_QUEUE_SET_FILTER, NULL));
+	EXPECT_FAILS(EBADF, fcntl(path, F_GETPIPE_SZ));
+	EXPECT_FAILS(EINVAL, keyctl_watch_key(self->q.ring, path, -1));
+	ASSERT_EQ(0, touch(&self->q));
+	again = reopen(path, O_RDONLY | O_NONBLOCK);
+	ASSERT_NE(-1, again);
+	EXPECT_EQ(KEY_NOTE, read(again, self->buffer, KEY_NOTE));
+	ASSERT_EQ(0, close(again));
+	/* With the last other descriptor goes the watch. */
+	ASSERT_EQ(0, close(self->q.rd));
+	ASSERT_EQ(0, close(self->q.wr));
+	ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
+	EXPECT_EQ(0, UNTIL_THERE_IS_ROOM(keyctl_watch_key(self->q.ring, self->q.rd, TAG)));
+}
+
 TEST_F(queue, beyond_mainline_is_nothing_else_after_it_is_closed)
 {
-	int path = reopen(self->q.rd, O_PATH);
+	static const int modes[] = { O_RDONLY, O_WRONLY, O_RDWR };
+	int path = reopen(self->q.rd, O_PATH), i;
 
 	ASSERT_NE(-1, path);
 	ASSERT_EQ(0, close(self->q.rd));
 	ASSERT_EQ(0, close(self->q.wr));
 	/* C makes an ordinary pipe of it. */
-	EXPECT_FAILS(ENXIO, reopen(path, O_RDWR | O_NONBLOCK));
+	for (i = 0; i < 3; i++)
+		EXPECT_FAILS(ENXIO, reopen(path, modes[i] | O_NONBLOCK));
 	self->q.rd = -1;
 	self->q.wr = -1;
 }
