@@ -2,7 +2,7 @@
 
 //! The queue behind a notification pipe: a filter, a ring, and the wait queues of both ends.
 
-use core::mem::{self, offset_of};
+use core::mem::{self, offset_of, MaybeUninit};
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     bindings, container_of,
@@ -47,17 +47,22 @@ use crate::{
 ///
 /// ```text
 ///   +----------------------------------------+
-///   | filter, filtered, readable, name       |  posters read, seldom written
+///   | the count of references                |  posters read, seldom written
+///   | filter, filtered, readable, name       |
+///   | user, sealed                           |
 ///   +----------------------------------------+
 ///   | posts: lock, head, tail, limit, ...    |  posters write; readers when they consume
 ///   | overflow, readers                      |  and when they begin to wait
 ///   +----------------------------------------+
 ///   | reads: mutex, tail, offset             |  readers write
 ///   | room, synced, syncing, writable        |
-///   +----------------------------------------+
-///   | watches, rules, deferred, user         |  seldom written or read
+///   |                                        |
+///   | watches, rules, deferred               |  seldom written or read
 ///   +----------------------------------------+
 /// ```
+///
+/// All of it, with the count of references that is in front of it in an [`Arc`], has 512 bytes, so
+/// that `kmalloc()` wastes none, and has it begin at a cache line.
 #[pin_data]
 #[repr(C)]
 pub(crate) struct Queue {
@@ -68,8 +73,12 @@ pub(crate) struct Queue {
     readable: Fasync,
     /// The name of the queue in trace events.
     name: trace::Name,
+    /// The user who made the pipe and is charged for its memory.
+    user: User,
+    /// The read end is for reading only.
+    sealed: Atomic<bool>,
+    _rest_of_line: Unused<1>,
 
-    _of_posters: NewLine,
     /// The posters' state.
     #[pin]
     posts: RawLock<Posts>,
@@ -78,8 +87,8 @@ pub(crate) struct Queue {
     /// The wait queue of those that wait for something to read.
     #[pin]
     readers: WaitQueue,
+    _rest_of_lines: Unused<5>,
 
-    _of_readers: NewLine,
     /// The readers' state.  Its lock is taken before that of `posts`.
     #[pin]
     reads: Mutex<Reads>,
@@ -94,32 +103,34 @@ pub(crate) struct Queue {
     /// The receivers of `SIGIO` when something has been read.
     writable: Fasync,
 
-    _of_others: NewLine,
     /// The watches of the queue.  Their lock is taken before that of a watch list.
     #[pin]
     watches: SpinLockIrq<Watches>,
     /// The rules of the filter as userspace gave them.  Their lock serialises changes of `filter`.
     #[pin]
     rules: SpinLock<Option<KVec<Rule>>>,
-    /// The read end is for reading only.
-    sealed: Atomic<bool>,
     /// Calls [`Queue::notify_readers`] for posts in a context that does not allow it.
     deferred: IrqWork,
-    /// The user who made the pipe and is charged for its memory.
-    user: User,
+    _rest: Unused<2>,
 }
 
-/// Nothing, at the beginning of a cache line.
-#[repr(align(64))]
-struct NewLine;
+/// Words that only take room.
+type Unused<const N: usize> = MaybeUninit<[u64; N]>;
+
+/// What an [`Arc`] has in front of a queue.
+const ARC_HEADER: usize = align_of::<Queue>();
 
 const _: () = {
-    const LINE: usize = align_of::<NewLine>();
-    assert!(offset_of!(Queue, filter) == 0);
-    // What posters only read is in one line.
-    assert!(offset_of!(Queue, posts) == LINE);
-    assert!(offset_of!(Queue, reads) % LINE == 0);
-    assert!(offset_of!(Queue, watches) % LINE == 0);
+    const LINE: usize = 64;
+    let spinlock = size_of::<bindings::spinlock_t>();
+    let mutex = size_of::<bindings::mutex>();
+    // In a kernel that checks its locks, or with PREEMPT_RT, they are larger.
+    if spinlock == 4 && mutex == 24 {
+        // What posters only read is in one line.
+        assert!(ARC_HEADER + offset_of!(Queue, posts) == LINE);
+        assert!((ARC_HEADER + offset_of!(Queue, reads)) % LINE == 0);
+        assert!(ARC_HEADER + size_of::<Queue>() == 512);
+    }
 };
 
 /// A queue, borrowed from one of its files.
@@ -239,25 +250,25 @@ impl Queue {
                 filtered: Count::new(),
                 readable: Fasync::new(),
                 name: trace::Name(ino),
-                _of_posters: NewLine,
+                user: User::current(),
+                sealed: Atomic::new(false),
+                _rest_of_line: Unused::uninit(),
                 posts <- new_raw_lock!(
                     Posts { poster: Poster::unsized_yet(), ends, has_deferred: false },
                     c"watch_queue::posts"
                 ),
                 overflow: Overflow::new(),
                 readers <- new_wait_queue!(c"watch_queue::readers"),
-                _of_readers: NewLine,
+                _rest_of_lines: Unused::uninit(),
                 reads <- new_mutex!(Reads::Unsized, "watch_queue::reads"),
                 room <- new_wait_queue!(c"watch_queue::room"),
                 synced <- new_wait_queue!(c"watch_queue::synced"),
                 syncing: Atomic::new(0),
                 writable: Fasync::new(),
-                _of_others: NewLine,
                 watches <- new_spinlock_irq!(Watches::new(), "watch_queue::watches"),
                 rules <- new_spinlock!(None, "watch_queue::rules"),
-                sealed: Atomic::new(false),
                 deferred: IrqWork::new(notify_deferred),
-                user: User::current(),
+                _rest: Unused::uninit(),
             }),
             GFP_KERNEL_ACCOUNT,
         )

@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -114,6 +115,41 @@ TEST_F(memcg, beyond_mainline_no_memory_is_lost_to_rounding)
 		close(queues[i].wr);
 	}
 	EXPECT_TRUE(all_is_given_back(self->current, self->before));
+}
+
+/* Bytes that each of some pipes takes */
+static long cost_of_pipes(int file, int flags)
+{
+	enum { PIPES = 2000 };
+	long before = in_use(file);
+	int fds[2], i;
+
+	for (i = 0; i < PIPES; i++) {
+		if (pipe2(fds, flags))
+			return -1;
+	}
+	return (in_use(file) - before) / PIPES;
+}
+
+/*
+ * Both have an inode and two files.  An ordinary pipe has room for 16 buffers from
+ * the start, C's queue as well.
+ */
+TEST_F(memcg, beyond_mainline_idle_queue_takes_less_than_an_idle_pipe)
+{
+	struct rlimit limit = { 16384, 16384 };
+	long pipe, queue;
+
+	if (!access("/proc/lockdep_stats", F_OK))
+		SKIP(return, "locks are larger in this kernel");
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &limit));
+	/* The table of descriptors grows here. */
+	ASSERT_NE(-1, dup2(0, 16383));
+	queue = cost_of_pipes(self->current, O_NOTIFICATION_PIPE);
+	pipe = cost_of_pipes(self->current, 0);
+	TH_LOG("a queue takes %ld bytes, a pipe %ld", queue, pipe);
+	ASSERT_LT(0, queue);
+	EXPECT_LE(queue + 512, pipe);
 }
 
 TEST_HARNESS_MAIN
