@@ -425,9 +425,11 @@ TEST_F(device, device_that_is_selected_with_those_below_it)
 
 TEST_F(device, what_cannot_be_selected)
 {
+	enum { GROUP = 8 };
 	static const char *const others[] = {
 		"/", "/sys", "/sys/class", "/sys/bus", "/sys/devices", "/sys/kernel",
-		"/sys/class/net/lo/statistics", "/sys/class/mem/null/uevent", "/dev/null",
+		"/sys/class/mem/null/uevent", "/dev/null",
+		[GROUP] = "/sys/class/net/lo/statistics",
 	};
 	struct stream s;
 	unsigned int i;
@@ -436,6 +438,9 @@ TEST_F(device, what_cannot_be_selected)
 	ASSERT_EQ(0, open_stream(&s));
 	for (i = 0; i < ARRAY_SIZE(others); i++) {
 		fd = open(others[i], O_PATH | O_CLOEXEC);
+		/* There may be no network. */
+		if (fd == -1 && i == GROUP)
+			continue;
 		ASSERT_NE(-1, fd) TH_LOG("%s", others[i]);
 		EXPECT_FAILS(EINVAL, add_watch(s.rd, DEVICE, fd, 0));
 		close(fd);
