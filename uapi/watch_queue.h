@@ -6,11 +6,19 @@
 #define _UAPI_LINUX_WATCH_QUEUE_H
 
 #include <linux/types.h>
-#include <linux/fcntl.h>
 #include <linux/ioctl.h>
 
-/* Flag of pipe2() that asks for a notification pipe */
-#define O_NOTIFICATION_PIPE	O_EXCL
+/*
+ * Flag of pipe2() that asks for a notification pipe: O_EXCL.  It is a number here,
+ * as <linux/fcntl.h> cannot be included together with the C library's <fcntl.h>.
+ */
+#if defined(__alpha__) || defined(__sparc__)
+#define O_NOTIFICATION_PIPE	0x800
+#elif defined(__hppa__) || defined(__mips__)
+#define O_NOTIFICATION_PIPE	0x400
+#else
+#define O_NOTIFICATION_PIPE	0x80
+#endif
 
 /*
  * Make room for a number of messages, the argument, of any length.  Once only.

@@ -8,6 +8,7 @@
 
 #define _GNU_SOURCE
 #include <err.h>
+#include <fcntl.h>
 #include <linux/watch_queue.h>
 #include <stdio.h>
 #include <stdlib.h>

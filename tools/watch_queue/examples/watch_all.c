@@ -6,6 +6,7 @@
  * usage: watch_all KEY DIRECTORY DISK, such as 646183008 /srv /dev/sda
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,8 +32,7 @@ static void watch(int queue, __u32 source, const char *path, int flags, __u32 ta
 	struct watch_queue_watch watch = { .source = source, .fd = -1, .tag = tag };
 
 	if (path) {
-		/* The header has O_* by itself, and does not go with <fcntl.h>. */
-		watch.fd = syscall(__NR_openat, AT_FDCWD, path, flags | O_CLOEXEC);
+		watch.fd = open(path, flags | O_CLOEXEC);
 		if (watch.fd < 0)
 			die(path);
 	}

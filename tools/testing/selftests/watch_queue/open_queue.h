@@ -14,7 +14,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* This and the C library's fcntl.h both define struct flock. */
+/* Mainline's header includes this; it and <fcntl.h> both define struct flock. */
 #define _LINUX_FCNTL_H
 #include <linux/watch_queue.h>
 

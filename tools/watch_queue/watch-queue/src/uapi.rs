@@ -3,7 +3,14 @@
 //! Whether the library knows the kernel's header for userspace: `uapi.c` is compiled with it, and
 //! asked.
 
-use std::{fs, num::NonZeroU32, os::unix::io::AsFd, path::Path, process::Command};
+use std::{
+    fs,
+    io::Write,
+    num::NonZeroU32,
+    os::unix::io::AsFd,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use crate::{
     sys,
@@ -11,19 +18,26 @@ use crate::{
     *,
 };
 
-/// What the program says; nothing in a package of the library, which is without the header.
-fn said(arguments: &[&str]) -> Option<Vec<u8>> {
+/// A C compiler that finds the header; nothing in a package of the library, which is without that.
+fn compiler() -> Option<Command> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     if !here.join("src/uapi.c").exists() {
         return None;
     }
+    let mut compiler = Command::new("cc");
+    compiler
+        .current_dir(here)
+        .args(["-Wall", "-Werror", "-I", "../../../uapi"]);
+    Some(compiler)
+}
+
+/// What the program says.
+fn said(arguments: &[&str]) -> Option<Vec<u8>> {
+    let mut compiler = compiler()?;
     let name = format!("uapi-{}-{}", std::process::id(), arguments.concat());
     let program = std::env::temp_dir().join(name);
-    let compiled = Command::new("cc")
-        .args(["-Wall", "-Werror", "-I"])
-        .arg(here.join("../../../uapi"))
-        .arg(here.join("src/uapi.c"))
-        .arg("-o")
+    let compiled = compiler
+        .args(["src/uapi.c", "-o"])
         .arg(&program)
         .status()
         .unwrap();
@@ -33,6 +47,40 @@ fn said(arguments: &[&str]) -> Option<Vec<u8>> {
     let output = output.unwrap();
     assert!(output.status.success());
     Some(output.stdout)
+}
+
+/// The C library's `<fcntl.h>` and the kernel's define the same.
+#[test]
+fn header_goes_with_either_fcntl_h_in_any_order() {
+    let same = "_Static_assert(O_NOTIFICATION_PIPE == O_EXCL, \"flag\");";
+    let alone = "int flag = O_NOTIFICATION_PIPE;";
+    for (before, after, then) in [
+        ("", "", alone),
+        ("fcntl.h", "", same),
+        ("", "fcntl.h", same),
+        ("linux/fcntl.h", "", same),
+        ("", "linux/fcntl.h", same),
+    ] {
+        let mut compiler = match compiler() {
+            Some(compiler) => compiler,
+            None => return,
+        };
+        let headers = [before, "watch_queue.h", after];
+        let includes = headers.iter().filter(|header| !header.is_empty());
+        let source: String = includes
+            .map(|header| format!("#include <{header}>\n"))
+            .chain([then.to_owned()])
+            .collect();
+        let mut compiling = compiler
+            .args(["-fsyntax-only", "-x", "c", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = compiling.stdin.take().unwrap();
+        stdin.write_all(source.as_bytes()).unwrap();
+        drop(stdin);
+        assert!(compiling.wait().unwrap().success(), "{source}");
+    }
 }
 
 #[test]
