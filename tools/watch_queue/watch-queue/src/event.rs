@@ -233,7 +233,7 @@ macro_rules! sources {
         }
 
         impl<'a> Event<'a> {
-            /// MessageType, name and names of the subtypes.
+            /// The type, its name and the names of the subtypes.
             const SOURCES: [(MessageType, &'static str, &'static [&'static str]);
                 [$(stringify!($variant)),*].len()] = [$((
                 <$event as Source<'a>>::TYPE,

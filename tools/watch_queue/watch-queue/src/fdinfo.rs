@@ -163,11 +163,7 @@ impl Stats {
     /// ```
     pub fn has(&self, watched: &Watched) -> bool {
         self.watches.iter().any(|watch| {
-            watch.tag == watched.tag
-                && watch.source == watched.source
-                && watched
-                    .key
-                    .map_or(true, |key| watch.id == key.serial() as u64)
+            (&*watch.source, watch.id, watch.tag) == (watched.source, watched.id, watched.tag)
         })
     }
 }

@@ -90,6 +90,11 @@ impl KeySerial {
         self.0
     }
 
+    /// What fdinfo and removals call the key.
+    pub(crate) fn id(self) -> u64 {
+        self.0 as u64
+    }
+
     /// The serial number of this key, in place of a special one that means another key to each
     /// process.
     ///

@@ -233,7 +233,7 @@ impl fmt::Debug for Message<'_> {
     }
 }
 
-/// MessageType, subtype, info and payload, as numbers.
+/// Type, subtype, info and payload, as numbers.
 impl fmt::Display for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, subtype, info) = (self.kind().number(), self.subtype(), self.info());

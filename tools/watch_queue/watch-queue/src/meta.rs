@@ -31,10 +31,12 @@ pub enum MetaEvent {
     /// ask with [`Queue::still_watched`](crate::Queue::still_watched).
     #[non_exhaustive]
     Removal {
-        /// What was watched, by its source's numbering: a key's serial number; the id of a mount
-        /// or of a mount namespace; [`superblock`](crate::SuperblockEvent::superblock) of a file
-        /// system; the number of a block device, as `major << 20 | minor`.  `None` in the short
-        /// form of the message, which is that of all block devices and of all devices.
+        /// What was watched, as [`Watched::id`](crate::Watched::id) has it: a key's serial number;
+        /// the id of a mount or of a mount namespace;
+        /// [`superblock`](crate::SuperblockEvent::superblock) of a file system;
+        /// [`diskseq`](crate::BlockEvent::diskseq) of a block device, and its
+        /// [`partition`](crate::BlockEvent::partition) above bit 56.  `None` in the short form of
+        /// the message, which is that of all block devices and of all devices.
         id: Option<u64>,
     },
     /// Messages were lost here, for want of room.

@@ -119,7 +119,7 @@ impl From<KeySerial> for Object<'_> {
 pub struct Watched {
     pub(crate) source: &'static str,
     pub(crate) key: Option<KeySerial>,
-    pub(crate) id: Option<u64>,
+    pub(crate) id: u64,
     pub(crate) tag: u8,
 }
 
@@ -135,15 +135,15 @@ impl Watched {
         self.tag
     }
 
-    /// The id of the object, which its [removal](crate::MetaEvent::Removal) names, unless it is a
-    /// key.
+    /// The id of the object, which its [removal](crate::MetaEvent::Removal) names: of a key its
+    /// serial number; 0 for all block devices and for all devices.
     ///
     /// ```
     /// fn example(watched: &watch_queue::Watched) {
-    ///     println!("object {:?}", watched.id());
+    ///     println!("object {:#x}", watched.id());
     /// }
     /// ```
-    pub fn id(&self) -> Option<u64> {
+    pub fn id(&self) -> u64 {
         self.id
     }
 

@@ -111,6 +111,68 @@ impl Queue {
         (self.read_end, self.write_end)
     }
 
+    /// The end through which the queue can be changed although it is sealed, if it is there.
+    fn control(&self) -> BorrowedFd<'_> {
+        self.write_end.as_ref().unwrap_or(&self.read_end).as_fd()
+    }
+
+    /// Makes the read end one for reading only, for good.
+    ///
+    /// Whoever is passed the read end cannot set a filter then, nor watch or unwatch anything, nor
+    /// open the queue again for writing.  This `Queue` can, as long as it has the write end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] with `EPERM` if the queue is sealed and the write end is not here, or `ENOTTY`
+    /// if the kernel cannot seal it, as mainline.
+    ///
+    /// ```no_run
+    /// use watch_queue::{KeySerial, Queue};
+    ///
+    /// let queue = Queue::new(256)?;
+    /// queue.seal()?;
+    /// queue.watch(KeySerial::SESSION_KEYRING, 1)?;
+    /// // For a process that is not trusted; the write end stays here.
+    /// let (read_end, write_end) = queue.into_fds();
+    /// # Ok::<(), watch_queue::Error>(())
+    /// ```
+    pub fn seal(&self) -> Result<(), Error> {
+        sys::seal(self.control()).map_err(|error| Error::os("seal the queue", error))
+    }
+
+    /// Waits until all that is in the queue now, losses included, has been read.
+    ///
+    /// That is for another thread or process than the one that reads.  Only a signal that ends the
+    /// process interrupts it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] with `EPIPE` if nobody can read any more, or `ENOTTY` if the kernel cannot
+    /// wait for that, as mainline.
+    ///
+    /// ```no_run
+    /// use std::thread;
+    /// use watch_queue::{KeySerial, Queue, MAX_MESSAGE};
+    ///
+    /// let queue = Queue::new(256)?;
+    /// let watched = KeySerial::SESSION_KEYRING;
+    /// queue.watch(watched, 1)?;
+    /// thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         while let Ok(messages) = queue.read(&mut [0; 32 * MAX_MESSAGE]) {
+    ///             messages.flatten().for_each(|message| println!("{message}"));
+    ///         }
+    ///     });
+    ///     // What has happened so far is printed after this.
+    ///     queue.sync()
+    /// })?;
+    /// # Ok::<(), watch_queue::Error>(())
+    /// ```
+    pub fn sync(&self) -> Result<(), Error> {
+        sys::sync(self.control())
+            .map_err(|error| Error::os("wait until the queue has been read", error))
+    }
+
     /// Sets whether a read from an empty queue fails with `WouldBlock`, instead of waiting.
     ///
     /// It waits until this is called.
@@ -151,7 +213,8 @@ impl Queue {
     pub fn set_filter(&self, filter: &Filter) -> Result<(), Error> {
         let words = filter.to_words();
         let raw = sys::RawFilter::new(&words).expect("a filter has the rules that it counts");
-        sys::set_filter(self.as_fd(), Some(raw)).map_err(|error| Error::os("set the filter", error))
+        sys::set_filter(self.control(), Some(raw))
+            .map_err(|error| Error::os("set the filter", error))
     }
 
     /// Takes everything again.
@@ -166,7 +229,7 @@ impl Queue {
     /// # Ok::<(), watch_queue::Error>(())
     /// ```
     pub fn clear_filter(&self) -> Result<(), Error> {
-        sys::set_filter(self.as_fd(), None).map_err(|error| Error::os("clear the filter", error))
+        sys::set_filter(self.control(), None).map_err(|error| Error::os("clear the filter", error))
     }
 
     /// Watches an object; its messages get this tag.
@@ -197,17 +260,12 @@ impl Queue {
     /// are as many watches as this user may have), `ENOMEM`, or what a security module says; for
     /// keys with `ENOKEY`, `EACCES` (the key may not be viewed), `EKEYREVOKED` or `EKEYEXPIRED`;
     /// for others with `EINVAL` (the file is of another kind, or on nothing that can be watched),
-    /// `EPERM` (the caller may not), `EBADF` (a block device that was opened with `O_PATH`) or
+    /// `EPERM` (the caller may not, or the queue is sealed and this is without its write end), `EBADF` (a block device that was opened with `O_PATH`) or
     /// `ENODEV` (the block device is gone).
     pub fn watch<'fd>(&self, object: impl Into<Object<'fd>>, tag: u8) -> Result<Watched, Error> {
         let object = object.into();
-        let key = match object {
-            // What this process means by its session keyring may be another one later.
-            Object::Key(key) => Some(key.resolve().map_err(|error| of_object(object, error))?),
-            _ => None,
-        };
-        let id = self
-            .add_watch(key.map_or(object, Object::Key), tag)
+        let (key, id) = self
+            .add_watch(object, tag)
             .map_err(|error| of_object(object, error))?;
         Ok(Watched {
             source: object.source(),
@@ -217,10 +275,15 @@ impl Queue {
         })
     }
 
-    fn add_watch(&self, object: Object<'_>, tag: u8) -> io::Result<Option<u64>> {
+    fn add_watch(&self, object: Object<'_>, tag: u8) -> io::Result<(Option<KeySerial>, u64)> {
         match object {
-            Object::Key(key) => sys::watch_key(key, self.as_fd(), Some(tag)).map(|()| None),
-            _ => sys::add_watch(self.as_fd(), object, tag).map(Some),
+            Object::Key(key) => {
+                // What this process means by its session keyring may be another one later.
+                let key = key.resolve()?;
+                sys::watch_key(key, self.control(), Some(tag))?;
+                Ok((Some(key), key.id()))
+            }
+            _ => Ok((None, sys::add_watch(self.control(), object, tag)?)),
         }
     }
 
@@ -265,8 +328,8 @@ impl Queue {
     pub fn unwatch<'fd>(&self, object: impl Into<Object<'fd>>) -> Result<(), Error> {
         let object = object.into();
         match object {
-            Object::Key(key) => sys::watch_key(key, self.as_fd(), None),
-            _ => sys::remove_watch(self.as_fd(), object),
+            Object::Key(key) => sys::watch_key(key, self.control(), None),
+            _ => sys::remove_watch(self.control(), object),
         }
         .map_err(|error| of_object(object, error))
     }
@@ -318,7 +381,7 @@ impl Queue {
 
     /// Returns whether a key is watched, by watching it again.
     pub(crate) fn still_watched_by_trying(&self, key: KeySerial, tag: u8) -> Result<bool, Error> {
-        let error = match sys::watch_key(key, self.as_fd(), Some(tag)) {
+        let error = match sys::watch_key(key, self.control(), Some(tag)) {
             Ok(()) => {
                 self.unwatch(key)?;
                 return Ok(false);

@@ -6,7 +6,7 @@
 
 use rustix::{
     fs::OFlags,
-    ioctl::{ioctl, opcode, Getter, IntegerSetter, Opcode, Setter, Updater},
+    ioctl::{ioctl, opcode, Getter, IntegerSetter, NoArg, Opcode, Setter, Updater},
     pipe::{pipe_with, PipeFlags},
 };
 use std::{
@@ -30,6 +30,9 @@ const SET_SIZE: Opcode = opcode::none(b'W', 0x60);
 /// `IOC_WATCH_QUEUE_SET_FILTER`.
 const SET_FILTER: Opcode = opcode::none(b'W', 0x61);
 
+/// `PIPE_IOC_SYNC`.
+pub(crate) const SYNC: Opcode = opcode::none(b'W', 0x62);
+
 /// `IOC_WATCH_QUEUE_ADD_WATCH`.
 pub(crate) const ADD_WATCH: Opcode = opcode::read_write::<RawWatch>(b'W', 0x63);
 
@@ -38,6 +41,9 @@ pub(crate) const REMOVE_WATCH: Opcode = opcode::write::<RawWatch>(b'W', 0x64);
 
 /// `IOC_WATCH_QUEUE_GET_SOURCE`.
 pub(crate) const GET_SOURCE: Opcode = opcode::read_write::<RawSource>(b'W', 0x65);
+
+/// `IOC_WATCH_QUEUE_SEAL`.
+pub(crate) const SEAL: Opcode = opcode::none(b'W', 0x66);
 
 /// `WATCH_MOUNT_SUBTREE`.
 pub(crate) const MOUNT_SUBTREE: u32 = 1;
@@ -53,6 +59,22 @@ pub(crate) fn notification_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 pub(crate) fn set_size(queue: BorrowedFd<'_>, messages: usize) -> io::Result<()> {
     // SAFETY: The argument of this ioctl is a number, which the kernel checks.
     let arg = unsafe { IntegerSetter::<SET_SIZE>::new_usize(messages) };
+    // SAFETY: As above.
+    Ok(unsafe { ioctl(queue, arg) }?)
+}
+
+/// Waits until what is in the queue has been read.
+pub(crate) fn sync(queue: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: This ioctl has no argument.
+    let arg = unsafe { NoArg::<SYNC>::new() };
+    // SAFETY: As above.
+    Ok(unsafe { ioctl(queue, arg) }?)
+}
+
+/// Makes the read end one for reading only.
+pub(crate) fn seal(queue: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: This ioctl has no argument.
+    let arg = unsafe { NoArg::<SEAL>::new() };
     // SAFETY: As above.
     Ok(unsafe { ioctl(queue, arg) }?)
 }

@@ -32,9 +32,11 @@ static void put(const void *what, size_t size)
 
 static void put_constants(void)
 {
+	printf("%lu\n", (unsigned long)PIPE_IOC_SYNC);
 	printf("%lu\n", (unsigned long)IOC_WATCH_QUEUE_ADD_WATCH);
 	printf("%lu\n", (unsigned long)IOC_WATCH_QUEUE_REMOVE_WATCH);
 	printf("%lu\n", (unsigned long)IOC_WATCH_QUEUE_GET_SOURCE);
+	printf("%lu\n", (unsigned long)IOC_WATCH_QUEUE_SEAL);
 	printf("%zu\n", sizeof(struct watch_queue_watch));
 	printf("%zu\n", sizeof(struct watch_queue_source));
 	printf("%d\n", WATCH_MOUNT_SUBTREE);

@@ -91,9 +91,11 @@ fn ioctls_are_those_of_the_kernel() {
     };
     let numbers: Vec<u64> = numbers.lines().map(|line| line.parse().unwrap()).collect();
     let here = [
+        u64::from(sys::SYNC),
         u64::from(sys::ADD_WATCH),
         u64::from(sys::REMOVE_WATCH),
         u64::from(sys::GET_SOURCE),
+        u64::from(sys::SEAL),
         std::mem::size_of::<RawWatch>() as u64,
         std::mem::size_of::<RawSource>() as u64,
         u64::from(sys::MOUNT_SUBTREE),

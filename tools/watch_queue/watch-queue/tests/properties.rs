@@ -36,7 +36,7 @@ impl Posted {
 
 fn posted() -> impl Strategy<Value = Posted> {
     let kind = prop_oneof![0u32..7, 0..=MessageType::MAX.number()];
-    let subtype = prop_oneof![0u8..10, any::<u8>()];
+    let subtype = prop_oneof![0u8..20, any::<u8>()];
     let payload = vec(any::<u8>(), 0..=MAX_MESSAGE - MIN_MESSAGE);
     (kind, subtype, any::<u8>(), any::<u16>(), payload).prop_map(
         |(kind, subtype, tag, bits, payload)| Posted {

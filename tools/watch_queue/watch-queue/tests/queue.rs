@@ -100,6 +100,53 @@ fn passed_descriptors_are_the_queue() {
     assert_eq!(queue.read(&mut [0; 256]).unwrap().count(), 0);
 }
 
+#[test]
+#[ignore = "needs a kernel with queues"]
+fn sealed_queue_is_changed_through_its_write_end_only() {
+    let (queue, ring) = (new_queue(32), new_ring("sealed"));
+    queue.seal().unwrap();
+    queue.watch(ring, 1).unwrap();
+    queue.unwatch(ring).unwrap();
+    queue.watch(ring, 2).unwrap();
+    let filter = Filter::new([Rule::new(MessageType::KEY)]).unwrap();
+    queue.set_filter(&filter).unwrap();
+
+    let (read_end, _write_end) = queue.into_fds();
+    let reader = Queue::from_fds(read_end, None);
+    for result in [
+        reader.unwatch(ring),
+        reader.watch(new_ring("other"), 3).map(drop),
+        reader.set_filter(&filter),
+        reader.clear_filter(),
+        reader.seal(),
+    ] {
+        assert_eq!(errno(result.unwrap_err()), Some(libc::EPERM));
+    }
+    touch(ring);
+    assert_eq!(read(&reader).last(), Some(&(2, ring.to_string())));
+}
+
+#[test]
+#[ignore = "needs a kernel with queues"]
+fn sync_waits_until_all_is_read() {
+    let (queue, ring) = (new_queue(32), new_ring("synced"));
+    queue.watch(ring, 1).unwrap();
+    queue.sync().unwrap();
+    (0..40).for_each(|_| touch(ring));
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| queue.sync());
+        thread::sleep(Duration::from_millis(200));
+        assert!(!waiting.is_finished());
+        assert_eq!(read(&queue).len(), 33);
+        waiting.join().unwrap().unwrap();
+    });
+    let (read_end, write_end) = queue.into_fds();
+    let writer = Queue::from_fds(write_end.unwrap(), None);
+    touch(ring);
+    drop(read_end);
+    assert_eq!(errno(writer.sync().unwrap_err()), Some(libc::EPIPE));
+}
+
 #[cfg(feature = "tokio")]
 #[test]
 #[ignore = "needs a kernel with queues"]
