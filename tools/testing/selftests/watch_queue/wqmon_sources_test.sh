@@ -382,6 +382,21 @@ test_lost_removal_of_a_file_system_is_found_out() {
 	tail -n 1 "$work/out" | grep -q 'removal       not watched any more; this was among the losses'
 }
 
+test_lost_removal_of_one_of_all_file_systems_is_found_out() {
+	make_fs && watch 1 --size 32 --fs all && kill -STOP "$pid" &&
+		until_true is_stopped || return
+	i=0
+	while [ $i -lt 40 ]; do
+		trigger_error
+		i=$((i + 1))
+	done
+	umount "$work/fs" && kill -CONT "$pid" && come 'among the losses' && kill "$pid" &&
+		ended 0 && edit tail -n 1 || return
+	printed <<-EOT
+		fs=all  meta        removal       $work/fs is not watched any more; this was among the losses
+	EOT
+}
+
 # recipe NUMBER: runs wqmon with the configuration on stdin, which watches so many things
 recipe() {
 	cat >"$work/toml" || return

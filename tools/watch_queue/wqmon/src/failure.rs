@@ -37,6 +37,8 @@ pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
 pub(crate) struct Failure {
     pub(crate) code: u8,
     pub(crate) message: String,
+    /// What the kernel said, if it was the kernel.
+    errno: Option<i32>,
 }
 
 impl Failure {
@@ -44,7 +46,21 @@ impl Failure {
         Self {
             code: cli::EXIT_FAILURE,
             message: message.to_string(),
+            errno: None,
         }
+    }
+
+    /// What ends wqmon early although nothing failed.
+    pub(crate) fn early_end(message: impl fmt::Display) -> Self {
+        Self {
+            code: cli::EXIT_SUCCESS,
+            ..Self::new(message)
+        }
+    }
+
+    /// Whether something is watched already.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.errno == Some(rustix::io::Errno::BUSY.raw_os_error())
     }
 
     /// An error, and what failed.
@@ -62,10 +78,7 @@ impl Failure {
 
     /// The reader of the output has seen enough.
     pub(crate) fn nobody_reads() -> Self {
-        Self {
-            code: cli::EXIT_SUCCESS,
-            message: String::new(),
-        }
+        Self::early_end("")
     }
 
     /// What was written to standard output did not get there.
@@ -86,6 +99,7 @@ impl From<Error> for Failure {
                 _ => cli::EXIT_FAILURE,
             },
             message: reason(&error),
+            errno: error.raw_os_error(),
         }
     }
 }

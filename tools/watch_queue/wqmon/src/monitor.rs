@@ -24,9 +24,7 @@ use std::{
     },
     time::{Duration, Instant, SystemTime},
 };
-use watch_queue::{
-    Error, Event, Filter, Message, Messages, MetaEvent, MountChange, Queue, MIN_MESSAGE,
-};
+use watch_queue::{Error, Event, Filter, Message, Messages, MetaEvent, MountChange, Queue};
 
 use crate::{
     cli::{self, MonitorArgs, When},
@@ -226,6 +224,7 @@ impl Monitor {
             }
         }
         let role = self.watches.take(&message);
+        let path = self.watches.forget_file_system(&message);
         let mount = match &event {
             Event::Mount(event) => self.names.mount(event),
             _ => None,
@@ -240,12 +239,7 @@ impl Monitor {
         }
         let mut known = Known::of_event(&event, mount.as_ref(), &mut self.names);
         known.unseen = unseen;
-        if let Event::Meta(MetaEvent::Removal { id: Some(id), .. }) = event {
-            let of_all = |entry: &crate::watches::Entry| entry.spec.target.is_all_file_systems();
-            if self.watches.get(message.tag()).is_some_and(of_all) {
-                known.path = self.watches.forget_file_system(id);
-            }
-        }
+        known.path = path.or(known.path);
         let entry = self.watches.get(message.tag());
         let seen = Seen {
             time,
@@ -269,10 +263,10 @@ impl Monitor {
         while self.output.write().map_err(Failure::of_output)? == Written::Later {
             let left = self.left();
             if self.signals.is_end() || left == Some(Duration::ZERO) {
-                return Err(Failure {
-                    code: cli::EXIT_SUCCESS,
-                    message: format!("{} bytes of output were not written", self.output.pending()),
-                });
+                return Err(Failure::early_end(format_args!(
+                    "{} bytes of output were not written",
+                    self.output.pending()
+                )));
             }
             let stdout = io::stdout();
             let mut fds = [
@@ -320,12 +314,12 @@ impl Monitor {
     /// Finds out what is so after messages were lost.
     fn after_loss(&mut self) -> Result<(), Failure> {
         self.lossy = false;
-        let deaf = self.watches.deaf(&self.queue);
+        let ended = self.watches.ended(&self.queue);
         // A removal that was not lost is in the queue by now.
         self.print_rest()?;
-        for tag in deaf {
-            if !self.watches.is_gone(tag) && self.count != Some(0) {
-                let removal = removal(tag);
+        for end in ended {
+            if !self.watches.knows_end(&end) && self.count != Some(0) {
+                let removal = end.removal();
                 if let Some(Ok(message)) = Messages::new(&removal).next() {
                     self.message(message, SystemTime::now(), true);
                 }
@@ -536,12 +530,6 @@ impl Monitor {
         }
         Ok(())
     }
-}
-
-/// The message that says that the watch with this tag is gone.
-fn removal(tag: u8) -> Vec<u8> {
-    let info = MIN_MESSAGE as u32 | u32::from(tag) << 8;
-    [0u32.to_ne_bytes(), info.to_ne_bytes()].concat()
 }
 
 fn least<const N: usize>(timeouts: [Option<Duration>; N]) -> Option<Duration> {

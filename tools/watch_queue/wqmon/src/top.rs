@@ -228,10 +228,13 @@ fn read(
             if let Some(mount) = &mount {
                 watches.file_system(mount, queue);
             }
-            if watches.take(&message) == Role::Internal {
+            let role = watches.take(&message);
+            let path = watches.forget_file_system(&message);
+            if role == Role::Internal {
                 continue;
             }
-            let known = Known::of_event(&event, mount.as_ref(), names);
+            let mut known = Known::of_event(&event, mount.as_ref(), names);
+            known.path = path.or(known.path);
             let tag = message.tag();
             let entry = watches.get(tag);
             screen.event(
@@ -247,8 +250,8 @@ fn read(
         }
     }
     if lossy {
-        for tag in watches.deaf(queue) {
-            watches.set_gone(tag);
+        for end in watches.ended(queue) {
+            watches.set_ended(&end);
         }
         names.after_loss();
     }

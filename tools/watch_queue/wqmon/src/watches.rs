@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use watch_queue::{
-    Event, Filter, Message, MessageType, MetaEvent, Queue, Rule, Watched, MAX_RULES,
+    Event, Filter, Message, MessageType, MetaEvent, Queue, Rule, Watched, MAX_RULES, MIN_MESSAGE,
 };
 
 use crate::{
@@ -38,8 +38,26 @@ pub(crate) struct Watches {
     entries: Vec<Entry>,
     /// The filter of all of them, if there is one.
     pub(crate) rules: Vec<Rule>,
-    /// Paths of file systems, by the number that the kernel has for them.
-    file_systems: HashMap<u64, String>,
+    /// Paths of file systems and their watches, by id, if all are to be watched.
+    file_systems: HashMap<u64, (String, Watched)>,
+}
+
+/// A watch that is not there any more.
+pub(crate) struct Ended {
+    tag: u8,
+    /// Which of all file systems it was of, if it was one of them.
+    file_system: Option<u64>,
+}
+
+impl Ended {
+    /// The message that would have said so.
+    pub(crate) fn removal(&self) -> Vec<u8> {
+        let id = self
+            .file_system
+            .map_or_else(Vec::new, |id| id.to_ne_bytes().to_vec());
+        let info = (MIN_MESSAGE + id.len()) as u32 | u32::from(self.tag) << 8;
+        [&0u32.to_ne_bytes(), &info.to_ne_bytes(), &*id].concat()
+    }
 }
 
 /// What a message is for who reads the queue.
@@ -144,7 +162,7 @@ impl Watches {
 
     /// Watches a file system that is on a disk, if all of them are to be watched.
     ///
-    /// `Ok` if it is watched already, as one that is mounted in two places.
+    /// It is watched already if it is mounted in two places.
     pub(crate) fn file_system(&mut self, mount: &watch_queue::mounts::Mount, queue: &Queue) {
         let all = |entry: &Entry| entry.spec.target.is_all_file_systems() && !entry.hidden;
         let Some(index) = self.entries.iter().position(all) else {
@@ -156,27 +174,24 @@ impl Watches {
         let target = Target::FileSystem(mount.point.clone());
         let path = mount.point.display().to_string();
         let tag = index as u8 + 1;
-        let before = queue.stats().ok();
         match target.attach(queue, tag) {
-            Ok(_) => {
-                let (Some(before), Ok(after)) = (before, queue.stats()) else {
-                    return;
-                };
-                let new = after
-                    .watches
-                    .iter()
-                    .find(|watch| !before.watches.contains(watch));
-                self.file_systems.extend(new.map(|watch| (watch.id, path)));
+            Ok(watched) => {
+                self.file_systems.insert(watched.id(), (path, watched));
             }
-            // It is watched already, or gone again.
-            Err(failure) if failure.message.contains("busy") => {}
+            Err(failure) if failure.is_busy() => {}
             Err(failure) => say(failure.of(format!("fs={path}")).message),
         }
     }
 
-    /// The path of a file system, by what a removal calls it.
-    pub(crate) fn forget_file_system(&mut self, id: u64) -> Option<String> {
-        self.file_systems.remove(&id)
+    /// The path of the file system that a removal is of, if it is one of all.
+    pub(crate) fn forget_file_system(&mut self, message: &Message<'_>) -> Option<String> {
+        let all = self.get(message.tag())?.spec.target.is_all_file_systems();
+        match message.event() {
+            Event::Meta(MetaEvent::Removal { id: Some(id), .. }) if all => {
+                self.file_systems.remove(&id).map(|(path, _)| path)
+            }
+            _ => None,
+        }
     }
 
     /// Has the kernel drop what nobody wants, as far as a filter has room.
@@ -242,33 +257,47 @@ impl Watches {
         }
     }
 
-    /// The tags of what is watched no more although no removal said so: it was lost.
+    /// The watches that are not there any more although no removal said so.
     ///
-    /// Removals that are still in the queue have to be read after this, and before it is believed.
-    pub(crate) fn deaf(&self, queue: &Queue) -> Vec<u8> {
+    /// The removal was lost, or is in the queue: that has to be read before this is believed.
+    pub(crate) fn ended(&self, queue: &Queue) -> Vec<Ended> {
         let stats = queue.stats();
-        let still = |watched: &Watched| match &stats {
+        let is_there = |watched: &Watched| match &stats {
             Ok(stats) => stats.has(watched),
             // What cannot be found out is not known to be gone.
             Err(_) => queue.still_watched(watched).unwrap_or(true),
         };
         let entries = self.entries.iter().filter(|entry| !entry.gone);
-        entries
-            .filter_map(|entry| entry.watched.as_ref())
-            .filter(|watched| !still(watched))
-            .map(Watched::tag)
+        let named = entries.filter_map(|entry| entry.watched.as_ref());
+        let of_all = self.file_systems.values().map(|(_, watched)| watched);
+        named
+            .map(|watched| (watched, None))
+            .chain(of_all.map(|watched| (watched, Some(watched.id()))))
+            .filter(|(watched, _)| !is_there(watched))
+            .map(|(watched, file_system)| Ended {
+                tag: watched.tag(),
+                file_system,
+            })
             .collect()
     }
 
-    /// Whether a removal has been seen, or is known to have been lost.
-    pub(crate) fn is_gone(&self, tag: u8) -> bool {
-        self.get(tag).is_none_or(|entry| entry.gone)
+    /// Whether the removal has been read.
+    pub(crate) fn knows_end(&self, end: &Ended) -> bool {
+        match end.file_system {
+            Some(id) => !self.file_systems.contains_key(&id),
+            None => self.get(end.tag).is_none_or(|entry| entry.gone),
+        }
     }
 
     /// Takes note of a removal that was lost.
-    pub(crate) fn set_gone(&mut self, tag: u8) {
-        if let Some(entry) = self.get_mut(tag) {
-            entry.gone = true;
+    pub(crate) fn set_ended(&mut self, end: &Ended) {
+        match end.file_system {
+            Some(id) => drop(self.file_systems.remove(&id)),
+            None => {
+                if let Some(entry) = self.get_mut(end.tag) {
+                    entry.gone = true;
+                }
+            }
         }
     }
 
