@@ -430,7 +430,68 @@ test_service_runs_what_the_configuration_says() {
 	EOT
 }
 
+# real_recipe FILE NUMBER: runs wqmon with one of those that come with it, which watches
+# so many things.  What it would have done is in $work/ran.
+real_recipe() {
+	mkdir -p "$work/bin" /var/lib/prometheus/node-exporter /usr/share/doc/wqmon &&
+		ln -sfn "$(readlink -f "$examples/recipes")" /usr/share/doc/wqmon/recipes || return
+	for program in mail systemctl wall; do
+		echo "echo $program \"\$@\" >>$work/ran; cat >>$work/json" >"$work/bin/$program"
+	done
+	# It runs what comes behind its options.
+	cat >"$work/bin/systemd-run" <<-'EOT'
+		while [ "${1#--}" != "$1" ]; do
+			shift
+		done
+		program=$1
+		shift
+		exec sh "$(dirname "$0")/$program" "$@"
+	EOT
+	sed -i '1i #!/bin/sh' "$work"/bin/* && chmod +x "$work"/bin/* || return
+	background "$work/out" env "PATH=$work/bin:$PATH" \
+		wqmon --config "/usr/share/doc/wqmon/recipes/$1"
+	until_true starts "$2"
+}
+
+# did COMMAND...: and nothing else
+did() {
+	until_true test -s "$work/ran" && kill "$pid" && ended 0 && mv "$work/ran" "$work/out" &&
+		echo "$*" | printed
+}
+
+test_recipe_mails_on_errors() {
+	hostname wqmon && real_recipe mail-on-error.toml 2 && make_sector_bad && ! read_sector &&
+		did mail -s "wqmon: $name read, 512 bytes at sector $sector: Input/output error (and 0 before it)" root &&
+		grep -q '"event":"io"' "$work/json"
+}
+
+test_recipe_backs_up_before_a_disk_dies() {
+	real_recipe snapshot-before-death.toml 1 && make_sector_bad && ! read_sector &&
+		did systemctl start --no-block "backup@$name.service"
+}
+
+test_recipe_alerts_on_read_only() {
+	make_fs && real_recipe alert-on-read-only.toml 1 && mount -o remount,ro "$work/fs" &&
+		did wall "$work/fs ($name) is read-only" &&
+		grep -q '^wqmon_events_total{watch="file systems",type="superblock",event="readonly"} 1$' \
+			/var/lib/prometheus/node-exporter/wqmon.prom
+}
+
+test_recipe_restarts_what_holds_a_revoked_key() {
+	token=$(keyctl add user myservice:token x @s) && real_recipe restart-on-revoked-key.toml 1 &&
+		keyctl setperm "$token" 0x3f3f0000 && keyctl revoke "$token" &&
+		did systemctl restart myservice.service
+}
+
+is_unmounted() { ! grep -q " $work/fs " /proc/mounts; }
+
+test_recipe_unmounts_on_removal() {
+	make_fs && real_recipe unmount-on-removal.toml 1 && echo 0 >$disk/power &&
+		until_true is_unmounted && kill "$pid" && ended 0
+}
+
 before_each() {
+	rm -f "$work/ran" "$work/json"
 	mkdir -p "$work/top" && mount -t tmpfs none "$work/top" && mkdir "$work/top/a" "$work/top/b"
 	make_disk
 }
