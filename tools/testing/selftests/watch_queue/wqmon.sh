@@ -26,7 +26,7 @@ until_true() {
 
 lines_are() { [ "$(grep -c "$1" "$2")" -ge "$3" ]; }
 starts() { lines_are '^wqmon: watching' "$work/err" "$1" || ! kill -0 "$pid" 2>/dev/null; }
-is_over() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
+is_over() { [ ! -e "/proc/$1" ] || grep -qs "^State:.Z" "/proc/$1/status"; }
 is_stopped() { grep -q '^State:.T' "/proc/$pid/status"; }
 
 # background OUTPUT COMMAND...: starts it; OUTPUT gets what it prints.  That of the

@@ -393,6 +393,50 @@ test_full_disk_behind_the_output_is_said() {
 	return $result
 }
 
+# faulty CODE TEXT FAULT [OPTION]: how wqmon, which two events and two programs would
+# end, ends if system calls fail; or with this option in place of programs
+faulty() {
+	rm -f "$work/ran"
+	background "$work/out" strace -f -qqq -o "$work/trace" -e "inject=$3" \
+		wqmon --count 2 "${4:---exec=cat >>$work/ran}" "$ring"
+	until_true starts 1 && keyctl setperm "$ring" 0x3f3f0000 && keyctl clear "$ring" &&
+		until_true is_over "$pid" && wait "$pid"
+	code=$?
+	pid=
+	grep -q INJECTED "$work/trace" && [ $code -eq "$1" ] && grep -q "$2" "$work/err" &&
+		! grep -qv '^wqmon: ' "$work/err" && return
+	ktap_print_msg "$3: exit code $code"
+	sed 's/^/# /' "$work/err"
+	return 1
+}
+
+test_system_calls_that_fail_are_said() {
+	if ! command -v strace >/dev/null; then
+		skip "strace has to be installed"
+		return
+	fi
+	faulty 1 'cannot prepare for signals: Too many open files$' pipe2:error=EMFILE:when=1 &&
+		faulty 1 'cannot make a notification queue: Too many open files$' pipe2:error=EMFILE:when=2 &&
+		faulty 0 "cannot run 'cat .*': Too many open files$" pipe2:error=EMFILE:when=3+ &&
+		faulty 1 'cannot size the queue: Cannot allocate memory$' ioctl:error=ENOMEM:when=1 &&
+		faulty 1 "$ring: cannot watch the key: Permission denied$" keyctl:error=EACCES &&
+		faulty 1 'cannot wait for events: Cannot allocate memory$' ppoll:error=ENOMEM &&
+		faulty 1 'cannot write the output: Input/output error$' write:error=EIO:when=2 --json &&
+		faulty 0 "cannot run 'cat .*': Cannot allocate memory$" clone3:error=ENOMEM &&
+		faulty 0 "cannot run 'cat .*': Permission denied$" execve:error=EACCES:when=1
+}
+
+test_system_calls_that_are_interrupted_are_done_again() {
+	if ! command -v strace >/dev/null; then
+		skip "strace has to be installed"
+		return
+	fi
+	for call in read write ppoll wait4; do
+		faulty 0 '^wqmon: watching' "$call:error=EINTR:when=1+2" &&
+			[ "$(wc -l <"$work/out")" -eq 2 ] && [ "$(wc -l <"$work/ran")" -eq 2 ] || return
+	done
+}
+
 # What is posted is printed, or said to be lost.
 test_beyond_mainline_nothing_is_lost_in_silence() {
 	watch 1 --stats --size 64 --format '%e %s' "$ring" || return

@@ -548,7 +548,10 @@ fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<(), Failure
             fds.iter_mut().for_each(PollFd::clear_revents);
             Ok(())
         }
-        Err(error) => Err(Failure::of_error("cannot wait for events", &error)),
+        Err(error) => Err(Failure::of_error(
+            "cannot wait for events",
+            &io::Error::from(error),
+        )),
     }
 }
 
