@@ -517,6 +517,24 @@ test_service_watches_again_what_comes_back() {
 		until_true lines_are cleared "$work/out" 1 && kill "$pid" && ended 0
 }
 
+test_service_waits_for_what_it_watches() {
+	for name in ring later; do
+		printf '[[watch]]\nname = "%s"\nkey = "%%user:%s"\n' $name "$name"
+	done | sed 's/%user:ring/%:wqmon/' >"$work/toml"
+	watch 1 --config "$work/toml" &&
+		grep -q '^wqmon: later: Required key not available; waiting for it$' "$work/err" &&
+		keyctl clear "$ring" && until_true lines_are cleared "$work/out" 1 &&
+		later=$(keyctl add user later x @s) &&
+		until_true lines_are "^wqmon: watching later ($later)$" "$work/err" 1 &&
+		keyctl update "$later" y && until_true lines_are updated "$work/out" 1 &&
+		kill -HUP "$pid" && until_true lines_are 'read again' "$work/err" 1 &&
+		kill "$pid" && ended 0 && keyctl unlink "$later" @s || return
+	printed <<-EOF
+		ring   key   cleared       $ring
+		later  key   updated       $later
+	EOF
+}
+
 no_ring_is_left() { ! grep -q ' keyring  *wqmon:' /proc/keys; }
 
 # before_each and after_each: what all tests have

@@ -63,6 +63,25 @@ impl Failure {
         self.errno == Some(rustix::io::Errno::BUSY.raw_os_error())
     }
 
+    /// Whether something is not there, or not any more.
+    pub(crate) fn is_absence(&self) -> bool {
+        use rustix::io::Errno as E;
+        const ABSENCES: [E; 7] = [
+            E::NOENT,
+            E::NODEV,
+            E::NXIO,
+            E::NOMEDIUM,
+            E::NOKEY,
+            E::KEYREVOKED,
+            E::KEYEXPIRED,
+        ];
+        self.errno.is_some_and(|errno| {
+            ABSENCES
+                .iter()
+                .any(|absence| absence.raw_os_error() == errno)
+        })
+    }
+
     /// An error, and what failed.
     pub(crate) fn of_error(what: &str, error: &(dyn std::error::Error + 'static)) -> Self {
         Self::new(format!("{what}: {}", reason(error)))
@@ -106,7 +125,10 @@ impl From<Error> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::new(reason(&error))
+        Self {
+            errno: error.raw_os_error(),
+            ..Self::new(reason(&error))
+        }
     }
 }
 

@@ -588,7 +588,11 @@ pub(crate) fn run(arguments: MonitorArgs) -> Result<u8, Failure> {
     }
     watches.set_filter(&queue)?;
     for spec in &config.watches {
-        watches.attach(spec.clone(), &queue)?;
+        if arguments.config.is_some() {
+            watches.attach_or_wait(spec.clone(), &queue)?;
+        } else {
+            watches.attach(spec.clone(), &queue)?;
+        }
     }
     watches.set_filter(&queue)?;
 

@@ -94,13 +94,26 @@ impl Watches {
         self.shown().all(|entry| entry.gone)
     }
 
-    fn add(&mut self, spec: Spec, hidden: bool, queue: &Queue) -> Result<u8, Failure> {
+    /// A place in the list, and the tag of that.
+    fn vacancy(&self) -> Result<(usize, u8), Failure> {
         // What nobody wants and whose removal has been read sends nothing any more.
         let is_free = |entry: &Entry| entry.hidden && entry.gone;
         let free = self.entries.iter().position(is_free);
         let index = free.unwrap_or(self.entries.len());
         let tag = u8::try_from(index + 1)
             .map_err(|_| Failure::new("more than 255 things cannot be watched"))?;
+        Ok((index, tag))
+    }
+
+    fn put(&mut self, index: usize, entry: Entry) {
+        match self.entries.get_mut(index) {
+            Some(free) => *free = entry,
+            None => self.entries.push(entry),
+        }
+    }
+
+    fn add(&mut self, spec: Spec, hidden: bool, queue: &Queue) -> Result<(), Failure> {
+        let (index, tag) = self.vacancy()?;
         let watched = if spec.target.is_all_file_systems() {
             None
         } else {
@@ -114,17 +127,34 @@ impl Watches {
             hidden,
             announced: false,
         };
-        match self.entries.get_mut(index) {
-            Some(free) => *free = entry,
-            None => self.entries.push(entry),
-        }
-        Ok(tag)
+        self.put(index, entry);
+        Ok(())
     }
 
     /// Attaches the queue to one more thing.
     pub(crate) fn attach(&mut self, spec: Spec, queue: &Queue) -> Result<(), Failure> {
         self.add(spec, false, queue)?;
         self.watch_mounts_if_need_be(queue)
+    }
+
+    /// Attaches the queue to one more thing, or has [`retry`](Self::retry) do that, if it is not
+    /// there.
+    pub(crate) fn attach_or_wait(&mut self, spec: Spec, queue: &Queue) -> Result<(), Failure> {
+        let failure = match self.attach(spec.clone(), queue) {
+            Err(failure) if failure.is_absence() => failure,
+            result => return result,
+        };
+        say(format_args!("{}; waiting for it", failure.message));
+        let (index, _tag) = self.vacancy()?;
+        let entry = Entry {
+            spec,
+            watched: None,
+            gone: true,
+            hidden: false,
+            announced: false,
+        };
+        self.put(index, entry);
+        Ok(())
     }
 
     /// Says what is watched that was not before.
@@ -301,12 +331,13 @@ impl Watches {
         }
     }
 
-    /// Attaches again to what was gone, and is there again.  Returns whether there is something
+    /// Attaches to what was gone, or not there yet, and is there now.  Returns whether there is something
     /// new.
     pub(crate) fn retry(&mut self, queue: &Queue) -> bool {
         let mut new = false;
         for (index, entry) in self.entries.iter_mut().enumerate() {
-            if !entry.gone || entry.hidden || !is_back(&entry.spec.target) {
+            let was_there = entry.watched.is_some();
+            if !entry.gone || entry.hidden || (was_there && !is_back(&entry.spec.target)) {
                 continue;
             }
             if let Ok(watched) = entry.spec.target.attach(queue, index as u8 + 1) {
@@ -341,17 +372,20 @@ impl Watches {
             }
         }
         for spec in specs {
-            let same = |entry: &&mut Entry| !entry.gone && entry.spec.target == spec.target;
+            let same = |entry: &&mut Entry| {
+                entry.spec.target == spec.target && !(entry.gone && entry.hidden)
+            };
             match self.entries.iter_mut().find(same) {
                 Some(entry) => {
                     entry.hidden = false;
                     entry.spec = spec;
                 }
-                None => self.attach(spec, queue).unwrap_or_else(|failure| {
+                None => self.attach_or_wait(spec, queue).unwrap_or_else(|failure| {
                     say(failure.message);
                 }),
             }
         }
+        self.retry(queue);
         self.watch_mounts_if_need_be(queue)?;
         self.set_filter(queue)
     }
