@@ -430,6 +430,17 @@ test_service_runs_what_the_configuration_says() {
 	EOT
 }
 
+test_file_system_that_was_one_of_all_is_watched_by_itself() {
+	make_fs && printf '[[watch]]\nfs = "all"\n' >"$work/toml" &&
+		watch 1 --config "$work/toml" &&
+		printf '[[watch]]\nfs = "%s"\n' "$work/fs" >"$work/toml" && kill -HUP "$pid" &&
+		until_true lines_are "^wqmon: watching fs=$work/fs$" "$work/err" 1 &&
+		trigger_error && come error && kill "$pid" && ended 0 || return
+	printed <<-EOT
+		fs=$work/fs  superblock  error         $name on $work/fs metadata: Structure needs cleaning
+	EOT
+}
+
 # real_recipe FILE NUMBER: runs wqmon with one of those that come with it, which watches
 # so many things.  What it would have done is in $work/ran.
 real_recipe() {

@@ -366,9 +366,19 @@ impl Watches {
             }
             // Its removal is then nobody's; what is in the queue before that is not wanted either.
             entry.hidden = true;
-            if !entry.gone && entry.watched.is_some() {
+            let target = &entry.spec.target;
+            let each: Vec<_> = if target.is_all_file_systems() {
+                let all = self.file_systems.drain();
+                all.map(|(_, (path, _))| Target::FileSystem(path.into()))
+                    .collect()
+            } else if entry.gone {
+                Vec::new()
+            } else {
+                vec![target.clone()]
+            };
+            for target in each {
                 // If it cannot be named any more, then its messages go nowhere.
-                let _ = entry.spec.target.detach(queue);
+                let _ = target.detach(queue);
             }
         }
         for spec in specs {
