@@ -20,4 +20,3 @@ RUST_EXPORT(put_watch_queue);
 RUST_EXPORT(init_watch);
 RUST_EXPORT(add_watch_to_object);
 RUST_EXPORT(remove_watch_from_object);
-EXPORT_SYMBOL(wait_for_released_watches);

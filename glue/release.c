@@ -5,6 +5,7 @@
  */
 
 #include <linux/atomic.h>
+#include <linux/export.h>
 #include <linux/spinlock.h>
 #include <linux/wait_bit.h>
 #include <linux/watch_queue.h>
@@ -28,6 +29,7 @@ void wait_for_released_watches(struct watch_list *wlist)
 	wait_var_event(&wlist->released,
 		       atomic_read_acquire(&wlist->released) == taken);
 }
+EXPORT_SYMBOL(wait_for_released_watches);
 
 void watch_list_count_released(struct watch_list *wlist)
 {
