@@ -3,13 +3,14 @@
  * A user without privileges keeps others waiting as well as one can: by mounts,
  * namespaces, queues of all sizes, watches, keys and processes, as many as the
  * limits allow, ended at any moment.  Meanwhile another process looks at a file
- * every millisecond.  The same is done without notifications first: that much the
+ * every millisecond.  The same is done without notifications in turn: that much the
  * user costs others in any case.
  *
- * environment: ADVERSARY_SECONDS, how long each of the two takes; 3 if it is not
- * set.  With ADVERSARY_STRICT=1 a look must never come later than without
- * notifications by more than a tick, nor more often.  That asks for a guest whose
- * clock counts instructions: on others it depends on what else the host does.
+ * environment: ADVERSARY_SECONDS, how long notifications are used; 3 if it is not
+ * set.  Without them it takes as long, but a minute at most.  With
+ * ADVERSARY_STRICT=1 a look must never come later than without notifications by
+ * more than a tick, nor more often.  That asks for a guest whose clock counts
+ * instructions: on others it depends on what else the host does.
  */
 
 #include "fdinfo.h"
@@ -27,6 +28,7 @@
 #define MOUNT		WATCH_TYPE_MOUNT_NOTIFY
 #define USER		4242
 #define WORKERS		4
+#define ROUNDS		3
 #define PROCESSES	48
 #define FILES		16384
 #define MILLISECOND	1000000L
@@ -72,7 +74,7 @@ static struct {
 	atomic_int stop;
 	atomic_int wrong;	/* bytes that are no messages */
 	atomic_long happened[NR_HAPPENINGS];
-	struct looks looks[NR_PHASES];
+	struct looks looks[NR_PHASES][ROUNDS];
 } *shared;
 
 static void happens(enum happening happening)
@@ -450,7 +452,7 @@ static void look(struct looks *looks)
 	_exit(0);
 }
 
-static int run_phase(enum phase phase, int seconds)
+static int run_phase(enum phase phase, struct looks *looks, int seconds)
 {
 	pid_t looker;
 	int i, status;
@@ -462,11 +464,11 @@ static int run_phase(enum phase phase, int seconds)
 	shared->stop = 0;
 	looker = fork();
 	if (looker == 0)
-		look(&shared->looks[phase]);
+		look(looks);
 	for (i = 0; i < WORKERS; i++) {
 		if (fork() == 0) {
 			become_the_user();
-			attack(4711 + i);
+			attack(4711 + WORKERS * (looks - shared->looks[phase]) + i);
 		}
 	}
 	sleep(seconds);
@@ -558,17 +560,28 @@ static int can_have_all_pages(void)
 
 TEST_F_TIMEOUT(adversary, nobody_waits_and_nothing_is_left, 7200)
 {
-	const struct looks *looks = shared->looks;
-	double share[NR_PHASES];
+	double least[NR_PHASES] = { 1, 1 };
+	long worst[NR_PHASES] = { 0 };
 	int i;
 
-	for (i = 0; i < NR_PHASES; i++) {
-		ASSERT_EQ(0, run_phase(i, self->seconds));
-		ASSERT_LT(0, looks[i].number);
-		share[i] = (double)looks[i].late / looks[i].took;
+	for (i = 0; i < NR_PHASES * ROUNDS; i++) {
+		enum phase phase = i % NR_PHASES;
+		struct looks *looks = &shared->looks[phase][i / NR_PHASES];
+		int seconds = (self->seconds + ROUNDS - 1) / ROUNDS;
+		double share;
+
+		if (phase == WITHOUT && seconds > 20)
+			seconds = 20;
+		ASSERT_EQ(0, run_phase(phase, looks, seconds));
+		ASSERT_LT(0, looks->number);
+		share = (double)looks->late / looks->took;
 		TH_LOG("%s: %ld looks, the worst %ld us late, late %.1f %% of the time",
-		       i == WITH ? "with notifications" : "without", looks[i].number,
-		       looks[i].worst / 1000, 100 * share[i]);
+		       phase == WITH ? "with notifications" : "without", looks->number,
+		       looks->worst / 1000, 100 * share);
+		if (share < least[phase])
+			least[phase] = share;
+		if (looks->worst > worst[phase])
+			worst[phase] = looks->worst;
 	}
 	for (i = 0; i < NR_HAPPENINGS; i++) {
 		TH_LOG("%s: %ld", happenings[i], (long)shared->happened[i]);
@@ -576,10 +589,10 @@ TEST_F_TIMEOUT(adversary, nobody_waits_and_nothing_is_left, 7200)
 	}
 	EXPECT_EQ(0, (int)shared->wrong);
 
-	/* The host may be busy otherwise in one of the two. */
-	EXPECT_LT(share[WITH], share[WITHOUT] + (self->is_strict ? 0.01 : 0.5));
+	/* The host may be busy otherwise, but not each time with notifications alone. */
+	EXPECT_LT(least[WITH], least[WITHOUT] + (self->is_strict ? 0.01 : 0.2));
 	if (self->is_strict)
-		EXPECT_LE(looks[WITH].worst, looks[WITHOUT].worst + tick());
+		EXPECT_LE(worst[WITH], worst[WITHOUT] + tick());
 
 	/* 16 pages of messages and two of losses */
 	ASSERT_EQ(0, write_to("/proc/sys/fs/pipe-user-pages-hard", "18"));
