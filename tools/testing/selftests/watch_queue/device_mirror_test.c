@@ -357,7 +357,7 @@ static int differences(struct __test_metadata *_metadata, bool log)
 	return count;
 }
 
-TEST_F_TIMEOUT(mirror, is_what_sysfs_says, 300)
+TEST_F_TIMEOUT(mirror, is_what_sysfs_says, 900)
 {
 	int round, i, tries, most = 0;
 

@@ -349,7 +349,7 @@ static void log_entry(struct __test_metadata *_metadata, const char *source,
 	       (unsigned long long)e->master);
 }
 
-TEST_F_TIMEOUT(mirror, is_what_statmount_says, 300)
+TEST_F_TIMEOUT(mirror, is_what_statmount_says, 900)
 {
 	int round, i;
 
