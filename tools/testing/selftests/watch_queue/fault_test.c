@@ -172,8 +172,11 @@ TEST_F(fault, account_after_failures)
 {
 	int i;
 
-	/* 16 pages, and nothing to spare for what a failure might leave. */
-	ASSERT_EQ(0, write_file("/proc/sys/fs/pipe-user-pages-hard", "16"));
+	/*
+	 * 16 pages for messages and two for losses, and nothing to spare for
+	 * what a failure might leave.
+	 */
+	ASSERT_EQ(0, write_file("/proc/sys/fs/pipe-user-pages-hard", "18"));
 	ASSERT_EQ(0, close(self->q.rd));
 	ASSERT_EQ(0, close(self->q.wr));
 	ASSERT_EQ(0, setresuid(4244, 4244, 0));
