@@ -2,7 +2,7 @@
 
 //! The sources: what can be watched by way of `IOC_WATCH_QUEUE_ADD_WATCH`.
 //!
-//! A source is a type that is an [`Object`], and the hooks by which the kernel reports what happens
+//! A source is a type that is a `source::Object`, and the hooks by which the kernel reports what happens
 //! to such objects.
 
 use kernel::{bindings, prelude::*};
@@ -83,7 +83,7 @@ pub(crate) fn all() -> u64 {
 ///
 /// - `EINVAL` if the request is not valid
 /// - `EOPNOTSUPP` if there is no such source
-/// - those of the source, of [`source::Source::attach`], and of `report`
+/// - those of the source, of `source::Source::attach`, and of `report`
 pub(crate) fn add(
     queue: Borrowed<'_>,
     request: &Request,
@@ -102,7 +102,7 @@ pub(crate) fn add(
 /// - `EINVAL` if the request is not valid
 /// - `EOPNOTSUPP` if there is no such source
 /// - `EBADSLT` if there is no such watch
-/// - those of [`source::Object::find`]
+/// - those of `source::Object::find`
 pub(crate) fn remove(queue: Borrowed<'_>, request: &Request) -> Result {
     carry_out(queue, request, Action::Remove)
 }

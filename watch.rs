@@ -8,7 +8,7 @@
 //! any time and all at once.  Two rules keep that simple:
 //!
 //! * The lock of a queue's tree is taken before that of a list.
-//! * The one that takes a watch off its list owns the watch.  See [`Unlisted`].
+//! * The one that takes a watch off its list owns the watch.  See [`raw::Unlisted`].
 //!
 //! C header: [`include/linux/watch_queue.h`](srctree/include/linux/watch_queue.h)
 

@@ -214,10 +214,10 @@ impl Directory {
     }
 
     fn is_there(&self) -> bool {
-        // SAFETY: By the invariants it is valid.
-        let kobj = unsafe { &raw mut *self.kobj.as_ptr() };
-        // SAFETY: The pointer is set to null when the directory goes, which is a store of one word.
-        let directory = unsafe { Atomic::from_ptr(&raw mut (*kobj).sd) };
+        // SAFETY: By the invariants the object is valid.
+        let directory = unsafe { &raw mut (*self.kobj.as_ptr()).sd };
+        // SAFETY: It is set to null when the directory goes, which is a store of one word.
+        let directory = unsafe { Atomic::from_ptr(directory) };
         !directory.load(Relaxed).is_null()
     }
 }

@@ -761,7 +761,8 @@ TEST_F_TIMEOUT(race, beyond_mainline_everything_at_once, 300)
 			EXPECT_LT(0, atomic_load(&shared->happened[i]));
 	}
 	for (i = 0; i < NR_POSTERS; i++) {
-		TH_LOG("posts in context %u: %ld times", shared->contexts[i], atomic_load(&shared->posts[i]));
+		TH_LOG("posts in context %u: %ld times", shared->contexts[i],
+		       atomic_load(&shared->posts[i]));
 		EXPECT_LT(0, atomic_load(&shared->posts[i]));
 	}
 
