@@ -533,7 +533,7 @@ TEST_F(superblock, umount)
 	EXPECT_NOTHING(&self->s);
 }
 
-/* Who is waiting for it can do with the disk what needs it alone. */
+/* When the removal comes, the disk can be opened exclusively. */
 TEST_F(ext4, removal_when_the_disk_is_free)
 {
 	union message message;
@@ -552,7 +552,7 @@ TEST_F(ext4, removal_when_the_disk_is_free)
 	EXPECT_EQ(0, status);
 }
 
-/* What the journal has is written to its place when the file system is unmounted. */
+/* An unmount writes the blocks of the journal to their places. */
 TEST_F(ext4, error_while_it_is_unmounted)
 {
 	union message message;
@@ -668,19 +668,12 @@ TEST_F(superblock, only_what_is_watched)
 	EXPECT_NOTHING(&self->s);
 }
 
-TEST_F(ext4, quota)
+/* As a user who has a quota of less */
+static void write_beyond_quota(void)
 {
-	struct dqblk limit = {
-		.dqb_bhardlimit = 64,
-		.dqb_valid = QIF_BLIMITS,
-	};
 	static unsigned char buffer[1 << 17];
-	union message message;
 	int fd;
 
-	ASSERT_EQ(0, chmod(MOUNTED, 0777));
-	ASSERT_EQ(0, quotactl(QCMD(Q_SETQUOTA, USRQUOTA), self->disk.node, 4711,
-			      (void *)&limit));
 	if (fork() == 0) {
 		if (setresuid(4711, 4711, 4711) == -1)
 			_exit(1);
@@ -688,11 +681,30 @@ TEST_F(ext4, quota)
 		_exit(write(fd, buffer, sizeof(buffer)) == sizeof(buffer));
 	}
 	wait(NULL);
-	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_QUOTA, quota);
-	EXPECT_EQ(EDQUOT, error_of(&message));
-	EXPECT_EQ(4 /* QUOTA_NL_BHARDWARN */, op_of(&message));
-	EXPECT_EQ(USRQUOTA, message.quota.type);
-	EXPECT_EQ(4711, message.quota.id);
+}
+
+#define EXPECT_QUOTA()							\
+	do {								\
+		EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_QUOTA, quota);	\
+		EXPECT_EQ(EDQUOT, error_of(&message));			\
+		EXPECT_EQ(4 /* QUOTA_NL_BHARDWARN */, op_of(&message));	\
+		EXPECT_EQ(USRQUOTA, message.quota.type);		\
+		EXPECT_EQ(4711, message.quota.id);			\
+	} while (0)
+
+TEST_F(ext4, quota)
+{
+	struct dqblk limit = {
+		.dqb_bhardlimit = 64,
+		.dqb_valid = QIF_BLIMITS,
+	};
+	union message message;
+
+	ASSERT_EQ(0, chmod(MOUNTED, 0777));
+	ASSERT_EQ(0, quotactl(QCMD(Q_SETQUOTA, USRQUOTA), self->disk.node, 4711,
+			      (void *)&limit));
+	write_beyond_quota();
+	EXPECT_QUOTA();
 }
 
 #ifndef XFS_IOC_GOINGDOWN
@@ -725,9 +737,7 @@ TEST_F(xfs, quota)
 		.d_fieldmask = FS_DQ_BHARD,
 		.d_blk_hardlimit = 128,		/* Of 512 bytes */
 	};
-	static unsigned char buffer[1 << 17];
 	union message message;
-	int fd;
 
 	close(self->fd);
 	ASSERT_EQ(0, run("umount " MOUNTED " && mount -t xfs -o uquota %s " MOUNTED,
@@ -739,18 +749,8 @@ TEST_F(xfs, quota)
 	ASSERT_EQ(0, chmod(MOUNTED, 0777));
 	ASSERT_EQ(0, quotactl(QCMD(Q_XSETQLIM, USRQUOTA), self->disk.node, 4711,
 			      (void *)&limit));
-	if (fork() == 0) {
-		if (setresuid(4711, 4711, 4711) == -1)
-			_exit(1);
-		fd = open(MOUNTED "/file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-		_exit(write(fd, buffer, sizeof(buffer)) == sizeof(buffer));
-	}
-	wait(NULL);
-	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_QUOTA, quota);
-	EXPECT_EQ(EDQUOT, error_of(&message));
-	EXPECT_EQ(4 /* QUOTA_NL_BHARDWARN */, op_of(&message));
-	EXPECT_EQ(USRQUOTA, message.quota.type);
-	EXPECT_EQ(4711, message.quota.id);
+	write_beyond_quota();
+	EXPECT_QUOTA();
 }
 
 TEST_F(superblock, who_may_watch)
