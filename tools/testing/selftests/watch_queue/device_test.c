@@ -351,6 +351,7 @@ TEST_F(device, class_that_is_selected)
 	union message message;
 	uint64_t id, other;
 	struct stat st;
+	int fd;
 
 	if (access("/sys/class/net/dummy0", F_OK) == -1)
 		SKIP(return, "no dummy0 in this guest");
@@ -365,6 +366,18 @@ TEST_F(device, class_that_is_selected)
 	EXPECT_ONLY(&net, NOTIFY_DEVICE_MOVED, "net", "dummy0");
 	EXPECT_NOTHING(&mem);
 	EXPECT_TRUE(find_device(&self->s, &message, NOTIFY_DEVICE_MOVED, "net", "dummy0"));
+
+	/* A message for each watch */
+	fd = open("/sys/class/net/dummy0", O_PATH | O_CLOEXEC);
+	ASSERT_EQ(0, add_watch(net.rd, DEVICE, fd, 0));
+	close(fd);
+	ASSERT_EQ(0, run("ip link set dummy0 name renamed0"));
+	EXPECT_ONLY(&net, NOTIFY_DEVICE_MOVED, "net", "renamed0");
+	EXPECT_ONLY(&net, NOTIFY_DEVICE_MOVED, "net", "renamed0");
+	ASSERT_EQ(0, run("ip link set renamed0 name dummy0"));
+	EXPECT_ONLY(&net, NOTIFY_DEVICE_MOVED, "net", "dummy0");
+	EXPECT_ONLY(&net, NOTIFY_DEVICE_MOVED, "net", "dummy0");
+	EXPECT_NOTHING(&net);
 }
 
 TEST_F(device, bus_that_is_selected)
