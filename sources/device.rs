@@ -300,20 +300,20 @@ impl<const ROOM: usize> Strings<ROOM> {
 ///
 /// `dev` is valid, and has a uevent.
 unsafe fn post<M: Notification>(dev: *mut bindings::device, message: M, length: usize) {
-    let mut outgoing = Outgoing { message, length };
-    outgoing.post(all_devices());
-    let data = (&raw mut outgoing).cast();
-    // SAFETY: The caller has a device.  The function is for what `data` is.
+    let mut prefix = Prefix { message, length };
+    prefix.post(all_devices());
+    let data = (&raw mut prefix).cast();
+    // SAFETY: The caller has a device.  `visit::<M>` takes a `Prefix<M>`, which `data` is.
     unsafe { bindings::watch_device_visit(dev, Some(visit::<M>), data) };
 }
 
-/// A message, and its length.
-struct Outgoing<M> {
+/// The first `length` bytes of a message.
+struct Prefix<M> {
     message: M,
     length: usize,
 }
 
-impl<M: Notification> Outgoing<M> {
+impl<M: Notification> Prefix<M> {
     fn post(&mut self, slot: Slot<'_>) {
         if let Some(watches) = slot.watches() {
             watches.post_prefix(&mut self.message, self.length, Cause::CurrentTask);
@@ -323,15 +323,16 @@ impl<M: Notification> Outgoing<M> {
 
 /// # Safety
 ///
-/// For `watch_device_visit()` to call, with an `Outgoing<M>`.
+/// For `watch_device_visit()` to call, with a `Prefix<M>`.
 unsafe extern "C" fn visit<M: Notification>(
     slot: *mut *mut bindings::watch_object,
-    outgoing: *mut c_void,
+    prefix: *mut c_void,
 ) {
-    // SAFETY: This is it, and nobody else has it.
-    let outgoing = unsafe { &mut *outgoing.cast::<Outgoing<M>>() };
-    // SAFETY: The object of the slot is there until this returns, and frees what it points to.
-    outgoing.post(unsafe { Slot::from_raw(slot) });
+    // SAFETY: `post()` passes its `Prefix<M>`, and does not use it until all visits are over.
+    let prefix = unsafe { &mut *prefix.cast::<Prefix<M>>() };
+    // SAFETY: `watch_device_visit()` keeps the object of the slot until this returns, and that frees
+    // its watches.
+    prefix.post(unsafe { Slot::from_raw(slot) });
 }
 
 /// Posts that something happened to a device.
