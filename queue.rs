@@ -41,9 +41,9 @@ use crate::{
 
 /// A notification queue: `struct watch_queue` to C.
 ///
-/// Its fields are in cache lines by those that write them, so that neither readers nor what is done
-/// seldom take a line away from posters, and nobody takes one from those whose messages are
-/// rejected, who write nothing but a count of their CPU's:
+/// Fields that are written by the same code share cache lines.  So readers and rare operations do
+/// not take a line away from posters.  A post that the filter rejects reads only the first of these
+/// lines, and writes nothing but a per-CPU count:
 ///
 /// ```text
 ///   +----------------------------------------+
@@ -114,10 +114,10 @@ pub(crate) struct Queue {
     _rest: Unused<2>,
 }
 
-/// Words that only take room.
+/// Padding, in words.
 type Unused<const N: usize> = MaybeUninit<[u64; N]>;
 
-/// What an [`Arc`] has in front of a queue.
+/// The size of the reference count that an [`Arc`] puts in front of a queue, with its padding.
 const ARC_HEADER: usize = align_of::<Queue>();
 
 const _: () = {
@@ -126,7 +126,7 @@ const _: () = {
     let mutex = size_of::<bindings::mutex>();
     // In a kernel that checks its locks, or with PREEMPT_RT, they are larger.
     if spinlock == 4 && mutex == 24 {
-        // What posters only read is in one line.
+        // Posters find all fields that they do not write in the first line.
         assert!(ARC_HEADER + offset_of!(Queue, posts) == LINE);
         assert!((ARC_HEADER + offset_of!(Queue, reads)) % LINE == 0);
         assert!(ARC_HEADER + size_of::<Queue>() == 512);
@@ -513,8 +513,8 @@ impl Queue {
             }
         }
         result?;
-        // What was read was consumed with the lock of `posts`.  So either this sees who waits, or
-        // the waiter sees what was consumed.
+        // The messages were consumed with the lock of `posts`.  So either this sees the count of
+        // a waiter, or the waiter sees that they are consumed.
         if self.syncing.load(Relaxed) != 0 {
             self.synced.wake_all();
         }

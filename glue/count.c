@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What of per-CPU memory is a macro
+ * Functions around the macros of per-CPU memory, for Rust
  */
 
 #include <linux/percpu.h>
@@ -16,7 +16,7 @@ u64 watch_queue_sum_count(u64 __percpu *count)
 	u64 sum = 0;
 	int cpu;
 
-	/* Of those as well that have gone offline */
+	/* CPUs that have gone offline have counted, too. */
 	for_each_possible_cpu(cpu)
 		sum += READ_ONCE(*per_cpu_ptr(count, cpu));
 	return sum;

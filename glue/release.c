@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Modules wait for their watches to be released: who waits for a variable, which
- * is a macro in C.
+ * A module waits for its watches to be released.  In C, as wait_var_event() is a
+ * macro.
  */
 
 #include <linux/atomic.h>

@@ -136,7 +136,7 @@ static inline void watch_superblock_error(struct super_block *sb,
 		__watch_superblock_error(sb, inode, type, pos, len, error);
 }
 
-/* The file system is in another state now: one of those without more to say. */
+/* The file system is in another state, which the subtype names. */
 static inline void watch_superblock(struct super_block *sb,
 				    enum superblock_notification_subtype subtype)
 {
@@ -209,7 +209,7 @@ void watch_block_disk_error(struct gendisk *disk, blk_opf_t opf,
 			    blk_status_t status, sector_t sector,
 			    unsigned int bytes);
 
-/* What is done for watch_block_error() only is done only if this is true. */
+/* Returns whether it is worth computing the arguments of watch_block_error() */
 static inline bool watch_block_is_watched(void)
 {
 	return static_branch_unlikely(&watch_block_key.key);

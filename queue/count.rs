@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A count to which all CPUs add without a line that they share.
+//! A per-CPU count.
 //!
 //! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
 
@@ -44,7 +44,7 @@ impl Count {
         }
         // INVARIANT: It has just been allocated, and nothing was there before.
         if self.0.cmpxchg(ptr::null_mut(), numbers, Full).is_err() {
-            // SAFETY: Somebody else came first, so nobody else has seen this memory.
+            // SAFETY: The exchange failed, so this memory has not been shared.
             unsafe { bindings::free_percpu(numbers.cast()) };
         }
         Ok(())
@@ -52,12 +52,15 @@ impl Count {
 
     /// Counts one.
     ///
-    /// What leads the caller here was published after [`Count::allocate`] had succeeded.
+    /// The caller has seen something that was published, with a full barrier, after
+    /// [`Count::allocate`] had succeeded: a filter.
     ///
     /// Context: Any.
     #[inline(always)]
     pub(super) fn add_one(&self) {
-        // SAFETY: The pointer is valid.  This is `READ_ONCE()`, without a call.
+        // `READ_ONCE()`: where helpers are not inlined, `Atomic::load()` calls a function.
+        //
+        // SAFETY: The pointer is to an atomic that is borrowed, and is read as a whole.
         let numbers = unsafe { self.0.as_ptr().read_volatile() };
         if numbers.is_null() {
             return self.add_one_late();
@@ -66,16 +69,17 @@ impl Count {
         unsafe { bindings::this_cpu_inc_u64(numbers) };
     }
 
-    /// Counts one, where a CPU had loaded the pointer before what led the caller here.
+    /// Counts one, if the CPU has loaded the pointer before it loaded the filter.
     ///
-    /// All of it is out of line, so that the caller has nothing to save.
+    /// Out of line, so that the caller has no registers to save.
     #[cold]
     #[inline(never)]
     fn add_one_late(&self) {
-        // Pairs with the full barrier of what published that.
+        // Pairs with the full barrier of `RcuCell::replace()`, which published the filter.
         smp_mb(Full);
         let numbers = self.0.load(Relaxed);
-        // SAFETY: By the invariants this is per-CPU memory, which the caller knows to be there.
+        // SAFETY: `Queue::set_filter()` allocated it before it published the filter, and the barrier
+        // orders the load behind that of the filter.  By the invariants it stays.
         unsafe { bindings::this_cpu_inc_u64(numbers) };
     }
 

@@ -44,7 +44,7 @@ pub(super) trait Object: Sized {
     /// Returns the source, which is that of the object's messages.
     fn source(&self) -> Source;
 
-    /// What a watch on the object keeps.
+    /// The reference that a watch on the object holds.
     type Private: Private;
 
     /// Returns what a watch on the object is to keep.
@@ -176,7 +176,7 @@ pub(super) const fn op_and_error(op: u32, error: u32) -> u16 {
     (op << TO_OP | error << TO_ERROR) as u16
 }
 
-/// Returns the credentials for what no task can be said to have caused.
+/// Returns the credentials for an event that cannot be attributed to a task.
 pub(super) fn kernel_credentials() -> &'static Credential {
     // SAFETY: These are those of the first task, which are never freed.
     unsafe { Credential::from_ptr(bindings::watch_kernel_cred()) }

@@ -272,11 +272,12 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(
         pos,
         len,
     };
-    // The current task is whichever the interrupt came to, or writes back what others have written.
+    // The current task did not cause the error: an interrupt came to it, or it writes back the data of
+    // others.
     post(message, watches, Cause::Credential(kernel_credentials()));
 }
 
-/// Posts that a file system is in another state, which the subtype says all about.
+/// Posts that a file system is in another state, which the subtype names.
 ///
 /// Context: Process context.
 ///

@@ -6,7 +6,7 @@
 
 use kernel::{bindings, types::Opaque};
 
-/// What is called: with the work that was queued.
+/// A function to call with the work that was queued.
 pub(crate) type Function = unsafe extern "C" fn(*mut bindings::irq_work);
 
 /// Work for an interrupt that this CPU sends to itself, or for a thread with `CONFIG_PREEMPT_RT`.
@@ -31,8 +31,7 @@ impl IrqWork {
         }))
     }
 
-    /// Has the function called once from now on, unless it has yet to be called for an earlier
-    /// time.
+    /// Has the function called soon.  If a call is pending already, there is no second one.
     ///
     /// Context: Any.
     ///

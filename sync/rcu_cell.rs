@@ -90,8 +90,10 @@ impl<T> RcuCell<T> {
     /// Returns the value, if there is one.
     #[inline]
     pub(crate) fn get<'a>(&'a self, _rcu: &'a rcu::Guard) -> Option<&'a T> {
-        // SAFETY: The cell is valid.  This is `READ_ONCE()`: what is read of the value depends on
-        // the pointer, so no acquire is needed, and no call where helpers are not inlined.
+        // `READ_ONCE()`.  The value is only reached through the pointer, so no acquire is needed.
+        // Where helpers are not inlined, `Atomic::load()` calls a function.
+        //
+        // SAFETY: The pointer is to an atomic that is borrowed, and is read as a whole.
         let inner = unsafe { self.inner.as_ptr().read_volatile() };
         // SAFETY: By the invariants the value stays valid for a grace period after it has been
         // replaced, and from then on it is not loaded again.  So it is valid as long as the guard.

@@ -96,8 +96,8 @@ impl WatchList {
 ///
 /// `link` is valid and accessed atomically, and points to the `list_node` of a watch, or is null.
 //
-// `READ_ONCE()`, and what it points to is reached through it.  An `Atomic` would call a function for
-// that where helpers are not inlined.
+// This is `READ_ONCE()`.  The node is only reached through the pointer, so no acquire is needed.  Where
+// helpers are not inlined, `Atomic::load()` calls a function.
 #[inline(always)]
 unsafe fn load(link: *mut *mut bindings::hlist_node) -> Option<NonNull<bindings::watch>> {
     // SAFETY: The caller has a valid pointer that is accessed atomically.
@@ -121,7 +121,7 @@ pub(crate) struct Walk<'r> {
     rcu: &'r rcu::Guard,
 }
 
-/// So that a reference to one can be had where there is none: see [`Walk::from_raw`].
+/// [`Walk::from_raw`] makes a reference to a guard from an address, so a guard must have no bytes.
 const _: () = assert!(size_of::<rcu::Guard>() == 0);
 
 impl<'r> Walk<'r> {
@@ -133,10 +133,10 @@ impl<'r> Walk<'r> {
     pub(crate) unsafe fn from_raw(watch: *mut bindings::watch) -> Self {
         // INVARIANT: The requirements are the invariants.
         Self {
-            // SAFETY: What is on a list is not at address 0.
+            // SAFETY: The watch is on a list, so it is memory and not at address 0.
             watch: unsafe { NonNull::new_unchecked(watch) },
-            // SAFETY: A guard has no bytes, and the caller is in the section for which it stands.
-            // As a reference it does not end the section.
+            // SAFETY: A guard has no bytes, so any aligned address will do.  The caller is in the
+            // section that it stands for, and dropping a reference does not end the section.
             rcu: unsafe { NonNull::<rcu::Guard>::dangling().as_ref() },
         }
     }

@@ -556,7 +556,7 @@ static int fail_flush_no_more(const char *error)
 	return write_to(error, "- 2 0x%x\n", SYNCHRONIZE_CACHE_10);
 }
 
-/* What was written can be lost, and no range of it is known. */
+/* Data that was written before can be lost, but no range is known. */
 TEST_F(scsi, failed_flush)
 {
 	union message message;

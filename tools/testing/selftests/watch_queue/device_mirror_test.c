@@ -54,7 +54,7 @@ static struct entry *find(struct table *table, uint64_t ino)
 	return NULL;
 }
 
-/* What the file `uevent` of a directory says, if it is a device */
+/* Add a directory to the table, if it is a device, by its file `uevent`. */
 static int scan_one(const char *path, const struct stat *st, int flag, struct FTW *at)
 {
 	struct entry *entry = &scanned.devices[scanned.nr];

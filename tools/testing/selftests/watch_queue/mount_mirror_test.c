@@ -20,7 +20,7 @@
 #define ROUNDS		20
 #define STEPS		25
 
-/* What a message says of a mount, without its header and the namespace */
+/* A mount, as messages describe it, without the namespace */
 struct entry {
 	uint64_t id;
 	uint64_t parent;

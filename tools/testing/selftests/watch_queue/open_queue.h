@@ -22,7 +22,7 @@
 #error "The kernel's headers are missing: run `make headers` first"
 #endif
 
-/* What mainline does not have */
+/* Requests that are not in mainline's header */
 #ifndef PIPE_IOC_SYNC
 #define PIPE_IOC_SYNC		_IO('W', 0x62)
 #endif

@@ -271,7 +271,7 @@ TEST(files_that_are_no_pipes_do_not_know_the_ioctls)
 	EXPECT_FAILS(ENOTTY, ioctl(file, IOC_WATCH_QUEUE_SET_FILTER, NULL));
 }
 
-/* Whoever is given the read end of a sealed queue can read, and nothing else. */
+/* With the read end of a sealed queue one can read, and do nothing else. */
 TEST_F(queue, beyond_mainline_sealed_read_end_is_for_reading_only)
 {
 	struct watch_notification_filter filter = { .nr_filters = 0 };

@@ -217,7 +217,7 @@ TEST_F(limits, beyond_mainline_size_is_limited_by_pipe_max_size)
 	EXPECT_EQ(1 << 20, fcntl(q.rd, F_GETPIPE_SZ));
 }
 
-/* What new pipes have without asking is not limited. */
+/* The limit does not apply to the size that each new pipe has. */
 TEST_F(limits, pipe_max_size_below_that_of_a_new_pipe)
 {
 	struct queue q;

@@ -106,7 +106,7 @@ pub enum Device<'a> {
     Any {
         /// Its bus or class.
         subsystem: DeviceName<'a>,
-        /// What it is among those, such as a `partition`.
+        /// Its type within the bus or class, such as `partition`.
         devtype: Option<DeviceName<'a>>,
         /// Its number, if it has one.
         number: Option<DeviceNumber>,

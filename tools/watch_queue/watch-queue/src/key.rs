@@ -90,7 +90,7 @@ impl KeySerial {
         self.0
     }
 
-    /// What fdinfo and removals call the key.
+    /// The id of the key in fdinfo and in removals.
     pub(crate) fn id(self) -> u64 {
         self.0 as u64
     }

@@ -118,7 +118,7 @@ impl Queue {
 
     /// Makes the read end one for reading only, for good.
     ///
-    /// Whoever is passed the read end cannot set a filter then, nor watch or unwatch anything, nor
+    /// With the read end alone one can then neither set a filter, nor watch or unwatch anything, nor
     /// open the queue again for writing.  This `Queue` can, as long as it has the write end.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ fn compiler() -> Option<Command> {
     Some(compiler)
 }
 
-/// What the program says.
+/// Runs `uapi.c`, and returns its output; nothing in a package, which is without the header.
 fn said(arguments: &[&str]) -> Option<Vec<u8>> {
     let mut compiler = compiler()?;
     let name = format!("uapi-{}-{}", std::process::id(), arguments.concat());

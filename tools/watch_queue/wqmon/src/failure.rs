@@ -37,7 +37,7 @@ pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
 pub(crate) struct Failure {
     pub(crate) code: u8,
     pub(crate) message: String,
-    /// What the kernel said, if it was the kernel.
+    /// The errno, if the kernel refused something.
     errno: Option<i32>,
 }
 
@@ -50,7 +50,7 @@ impl Failure {
         }
     }
 
-    /// What ends wqmon early although nothing failed.
+    /// An early end without a failure.
     pub(crate) fn early_end(message: impl fmt::Display) -> Self {
         Self {
             code: cli::EXIT_SUCCESS,

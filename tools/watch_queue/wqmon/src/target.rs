@@ -16,7 +16,7 @@ use crate::failure::Failure;
 /// What `--mount-ns` stands for.
 pub(crate) const OWN_MOUNTS: &str = "/proc/self/ns/mnt";
 
-/// What `--block`, `--fs` and `--devices` take for all of them.
+/// The word for all objects, in `--block`, `--fs` and `--devices`.
 pub(crate) const ALL: &str = "all";
 
 /// Something to watch.

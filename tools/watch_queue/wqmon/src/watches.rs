@@ -45,7 +45,7 @@ pub(crate) struct Watches {
 /// A watch that is not there any more.
 pub(crate) struct Ended {
     tag: u8,
-    /// Which of all file systems it was of, if it was one of them.
+    /// The id of the file system, if it is watched as one of all.
     file_system: Option<u64>,
 }
 

@@ -9,11 +9,11 @@ use core::{
 
 use crate::note::Note;
 
-/// There is never memory here: the ring that is looked at is somebody else's.
+/// Every allocation fails: the code is compiled to be read, and never runs.
 #[derive(Debug)]
 pub(crate) struct OutOfMemory;
 
-/// What is shared.
+/// A shared reference, as nothing is ever allocated.
 pub(crate) struct Arc<T: 'static>(&'static T);
 
 impl<T> Clone for Arc<T> {
