@@ -67,8 +67,8 @@ type Table = [Rules; 256];
 /// # Invariants
 ///
 /// Rule N accepts a message if and only if bit N is set in each table's entry for the byte that
-/// the table is for, and in `above_length`'s for bit 7 of `info`.  Each rule has the bits `agreed` in
-/// its `info_mask`, and in its `info_filter` as they are in `agreed_value`, which has no others.
+/// the table is for, and in `above_length`'s for bit 7 of `info`.  Each rule has the bits `agreed`
+/// in its `info_mask`, and in its `info_filter` as they are in `agreed_value`, which has no others.
 pub(crate) struct Filter {
     /// By `subtype`.
     subtype: Table,

@@ -237,8 +237,8 @@ pub(crate) fn fcntl(file: &LocalFile, cmd: u32) -> Result<usize> {
 
 /// Opens a notification pipe again, by way of `/proc/PID/fd`.
 ///
-/// Returns 0, `-ENXIO` if it was closed in the meantime, `-EINVAL` if it is to be opened for neither
-/// reading nor writing, or `-EPERM` if it is to be opened for writing and sealed.
+/// Returns 0, `-ENXIO` if it was closed in the meantime, `-EINVAL` if it is to be opened for
+/// neither reading nor writing, or `-EPERM` if it is to be opened for writing and sealed.
 ///
 /// # Safety
 ///

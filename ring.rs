@@ -195,9 +195,9 @@ impl Ring {
 /// * `tail` is the position up to which messages have been consumed.  At most `capacity` of them
 ///   lie between that and the head.
 /// * `limit` is `capacity` messages behind `tail`, or not behind the head while `lost` is not 0.
-/// * `consumed` is the number of messages that have been consumed, `lost_before` that of the messages
-///   that were lost and are not counted in `lost`, and `reported` that of the lost messages of which
-///   a record has been read.
+/// * `consumed` is the number of messages that have been consumed, `lost_before` that of the
+///   messages that were lost and are not counted in `lost`, and `reported` that of the lost
+///   messages that are in a record that has been read.
 pub(crate) struct Poster {
     ring: Option<Arc<Ring>>,
     capacity: u32,

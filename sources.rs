@@ -2,8 +2,8 @@
 
 //! The sources: what can be watched by way of `IOC_WATCH_QUEUE_ADD_WATCH`.
 //!
-//! A source is a type that is a `source::Object`, and the hooks by which the kernel reports what happens
-//! to such objects.
+//! A source is a type that is a `source::Object`, and the hooks by which the kernel reports what
+//! happens to such objects.
 
 use kernel::{bindings, prelude::*};
 

@@ -168,7 +168,8 @@ pub(crate) fn read(queue: &Name, bytes: usize, messages: u32, lost: u64) {
     unsafe { watch_queue_read(queue.0, bytes, messages, lost) }
 }
 
-/// The parts of a watch that trace events print: the name of the source, the id of the object, and the tag.
+/// The parts of a watch that trace events print: the name of the source, the id of the object, and
+/// the tag.
 pub(crate) type WatchInfo<'a> = (Option<&'a CStr>, u64, u8);
 
 /// Traces a watch that was attached.

@@ -268,7 +268,8 @@ fn filter_from(at: Walk<'_>, mut message: Outgoing<'_>, cause: &Credential) {
     }
 }
 
-/// Posts a message to the queues behind that of the watch at `at`, which rejects it, that accept it.
+/// Posts a message to the queues behind that of the watch at `at`, which rejects it, that accept
+/// it.
 #[inline(never)]
 fn reject_from(at: Walk<'_>, mut message: Outgoing<'_>, cause: &Credential) {
     let id = at.watch().id();

@@ -78,8 +78,8 @@ impl Count {
         // Pairs with the full barrier of `RcuCell::replace()`, which published the filter.
         smp_mb(Full);
         let numbers = self.0.load(Relaxed);
-        // SAFETY: `Queue::set_filter()` allocated it before it published the filter, and the barrier
-        // orders the load behind that of the filter.  By the invariants it stays.
+        // SAFETY: `Queue::set_filter()` allocated it before it published the filter, and the
+        // barrier orders the load behind that of the filter.  By the invariants it stays.
         unsafe { bindings::this_cpu_inc_u64(numbers) };
     }
 

@@ -330,8 +330,8 @@ unsafe extern "C" fn visit<M: Notification>(
 ) {
     // SAFETY: `post()` passes its `Prefix<M>`, and does not use it until all visits are over.
     let prefix = unsafe { &mut *prefix.cast::<Prefix<M>>() };
-    // SAFETY: `watch_device_visit()` keeps the object of the slot until this returns, and that frees
-    // its watches.
+    // SAFETY: `watch_device_visit()` keeps the object of the slot until this returns, and that
+    // frees its watches.
     prefix.post(unsafe { Slot::from_raw(slot) });
 }
 

@@ -94,8 +94,8 @@ pub(super) fn carry_out<T: Object>(
     }
 }
 
-/// Has a queue watch an object that may be going away, on behalf of the current task, after a call of
-/// `report` with the id of the object.
+/// Has a queue watch an object that may be going away, on behalf of the current task, after a call
+/// of `report` with the id of the object.
 ///
 /// `is_there` of the object has to fail once the object is marked as going away, which it is before
 /// [`__watch_object_gone`] takes its watches.
@@ -268,8 +268,8 @@ pub(super) struct Slot<'a>(&'a Atomic<*mut bindings::watch_object>);
 impl<'a> Slot<'a> {
     /// # Safety
     ///
-    /// `slot` belongs to an object that is valid for `'a`, and that frees what `slot` points to when
-    /// it is freed itself.
+    /// `slot` belongs to an object that is valid for `'a`, and that frees what `slot` points to
+    /// when it is freed itself.
     pub(super) unsafe fn from_raw(slot: *mut *mut bindings::watch_object) -> Self {
         // INVARIANT: The requirement is the invariant.
         // SAFETY: The caller has a valid pointer, which everybody accesses atomically.

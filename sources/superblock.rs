@@ -272,8 +272,8 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(
         pos,
         len,
     };
-    // The current task did not cause the error: an interrupt came to it, or it writes back the data of
-    // others.
+    // The current task did not cause the error: an interrupt came to it, or it writes back the data
+    // of others.
     post(message, watches, Cause::Credential(kernel_credentials()));
 }
 

@@ -221,7 +221,9 @@ struct mount_notification {
 	__u64	parent_id;		/* Its own if it has no parent */
 	__u64	mnt_ns_id;		/* Never reused */
 	__u64	attr;			/* MOUNT_ATTR_*, in linux/mount.h */
-	__u64	propagation;		/* MS_SHARED, MS_SLAVE or both, MS_PRIVATE, MS_UNBINDABLE */
+	__u64	propagation;		/* MS_SHARED, MS_SLAVE or both; or
+					 * MS_PRIVATE, or MS_UNBINDABLE
+					 */
 	__u64	peer_group;		/* If it is shared: with which others */
 	__u64	master;			/* If it is a slave: of which peer group */
 	__u32	sb_dev_major;		/* Of the file system */

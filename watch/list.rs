@@ -96,8 +96,8 @@ impl WatchList {
 ///
 /// `link` is valid and accessed atomically, and points to the `list_node` of a watch, or is null.
 //
-// This is `READ_ONCE()`.  The node is only reached through the pointer, so no acquire is needed.  Where
-// helpers are not inlined, `Atomic::load()` calls a function.
+// This is `READ_ONCE()`.  The node is only reached through the pointer, so no acquire is needed.
+// Where helpers are not inlined, `Atomic::load()` calls a function.
 #[inline(always)]
 unsafe fn load(link: *mut *mut bindings::hlist_node) -> Option<NonNull<bindings::watch>> {
     // SAFETY: The caller has a valid pointer that is accessed atomically.
@@ -204,8 +204,8 @@ impl LockedList<'_> {
 
     /// Takes the first watch off the list.
     pub(super) fn take_first(&self) -> Option<Unlisted> {
-        // SAFETY: By the invariants of `WatchList` a watch on the list is valid, and it stays on the
-        // list as long as that is locked.
+        // SAFETY: By the invariants of `WatchList` a watch on the list is valid, and it stays on
+        // the list as long as that is locked.
         let watch = unsafe { Watch::from_raw(self.list.first()?) };
         // SAFETY: It is a watch of this list.
         unsafe { self.take(watch) }

@@ -92,7 +92,7 @@ static int (*const waits[])(int fd) = {
 	wait_in_exclusive_epoll, wait_for_sigio,
 };
 
-#define NR_WAITS	(sizeof(waits) / sizeof(waits[0]))
+#define NR_WAITS	ARRAY_SIZE(waits)
 
 static pid_t wait_for_news(struct __test_metadata *_metadata, int fd,
 			   int (*wait)(int fd))

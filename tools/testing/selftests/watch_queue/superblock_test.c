@@ -600,7 +600,7 @@ TEST_F(ext4, freeze_and_thaw)
 	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_THAWED, sb);
 	EXPECT_EQ(id, message.sb.sb_id);
 	EXPECT_FAILS(EINVAL, ioctl(fd, FITHAW, 0));
-	/* What is read-only can be frozen, too. */
+	/* A read-only file system can be frozen, too. */
 	ASSERT_EQ(0, run("mount -o remount,ro " MOUNTED));
 	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_READONLY, sb);
 	ASSERT_EQ(0, ioctl(fd, FIFREEZE, 0));

@@ -31,8 +31,8 @@ pub enum MetaEvent {
     /// ask with [`Queue::still_watched`](crate::Queue::still_watched).
     #[non_exhaustive]
     Removal {
-        /// The watched object, as [`Watched::id`](crate::Watched::id) names it: a key's serial number;
-        /// the id of a mount or of a mount namespace;
+        /// The watched object, as [`Watched::id`](crate::Watched::id) names it: a key's serial
+        /// number; the id of a mount or of a mount namespace;
         /// [`superblock`](crate::SuperblockEvent::superblock) of a file system;
         /// [`diskseq`](crate::BlockEvent::diskseq) of a block device, and its
         /// [`partition`](crate::BlockEvent::partition) above bit 56.  `None` in the short form of

@@ -118,8 +118,8 @@ impl Queue {
 
     /// Makes the read end one for reading only, for good.
     ///
-    /// With the read end alone one can then neither set a filter, nor watch or unwatch anything, nor
-    /// open the queue again for writing.  This `Queue` can, as long as it has the write end.
+    /// With the read end alone one can then neither set a filter, nor watch or unwatch anything,
+    /// nor open the queue again for writing.  This `Queue` can, as long as it has the write end.
     ///
     /// # Errors
     ///
@@ -278,7 +278,7 @@ impl Queue {
     fn add_watch(&self, object: Object<'_>, tag: u8) -> io::Result<(Option<KeySerial>, u64)> {
         match object {
             Object::Key(key) => {
-                // What this process means by its session keyring may be another one later.
+                // The session keyring of this process may be another one later.
                 let key = key.resolve()?;
                 sys::watch_key(key, self.control(), Some(tag))?;
                 Ok((Some(key), key.id()))

@@ -331,8 +331,8 @@ impl Watches {
         }
     }
 
-    /// Attaches to what was gone, or not there yet, and is there now.  Returns whether there is something
-    /// new.
+    /// Attaches to what was gone, or not there yet, and is there now.  Returns whether there is
+    /// something new.
     pub(crate) fn retry(&mut self, queue: &Queue) -> bool {
         let mut new = false;
         for (index, entry) in self.entries.iter_mut().enumerate() {
