@@ -46,7 +46,6 @@ struct posting {
 	struct hrtimer		timer;
 	struct timer_list	softirq;
 	struct rcu_head		rcu;
-	struct task_struct	*task;
 	bool			is_posted;
 	struct completion	done;
 	union {
@@ -123,16 +122,25 @@ static void post_from_hrtimer(struct posting *posting, enum hrtimer_mode mode)
 }
 
 #ifdef CONFIG_TRACEPOINTS
+/*
+ * The probe stays registered from its first use on.  To register and unregister
+ * it for each post would patch the code of the scheduler a thousand times in a
+ * test.  In QEMU a CPU was then seen to trap at an int3 that had been replaced.
+ */
+static DEFINE_MUTEX(switch_mutex);		/* of all that follows */
+static struct tracepoint *sched_switch;		/* if the probe is registered */
+static struct posting *posting_at_switch;
+static struct task_struct *poster_at_switch;
+
 /* The lock of the run queue is held, so nobody can be woken here. */
 static void post_from_switch(void *data, bool preempt, struct task_struct *prev,
 			     struct task_struct *next, unsigned int state)
 {
-	struct posting *posting = data;
-
-	if (prev != posting->task || posting->is_posted)
+	/* So the posting is there: its own task switches, and waits for it. */
+	if (prev != READ_ONCE(poster_at_switch) || posting_at_switch->is_posted)
 		return;
-	post_all(posting);
-	WRITE_ONCE(posting->is_posted, true);
+	post_all(posting_at_switch);
+	WRITE_ONCE(posting_at_switch->is_posted, true);
 }
 
 static void find_switch(struct tracepoint *tracepoint, void *found)
@@ -141,25 +149,51 @@ static void find_switch(struct tracepoint *tracepoint, void *found)
 		*(struct tracepoint **)found = tracepoint;
 }
 
-static int post_at_switch(struct posting *posting)
+static int register_at_switch(void)
 {
 	struct tracepoint *tracepoint = NULL;
 	int ret;
 
+	if (sched_switch)
+		return 0;
 	for_each_kernel_tracepoint(find_switch, &tracepoint);
 	if (!tracepoint)
 		return -EOPNOTSUPP;
-	posting->task = current;
-	ret = tracepoint_probe_register(tracepoint, post_from_switch, posting);
-	if (ret)
-		return ret;
-	while (!READ_ONCE(posting->is_posted))
-		schedule_timeout_uninterruptible(1);
-	tracepoint_probe_unregister(tracepoint, post_from_switch, posting);
+	ret = tracepoint_probe_register(tracepoint, post_from_switch, NULL);
+	if (!ret)
+		sched_switch = tracepoint;
+	return ret;
+}
+
+static void unregister_at_switch(void)
+{
+	if (!sched_switch)
+		return;
+	tracepoint_probe_unregister(sched_switch, post_from_switch, NULL);
 	tracepoint_synchronize_unregister();
-	return 0;
+}
+
+static int post_at_switch(struct posting *posting)
+{
+	int ret;
+
+	mutex_lock(&switch_mutex);
+	ret = register_at_switch();
+	if (!ret) {
+		posting_at_switch = posting;
+		WRITE_ONCE(poster_at_switch, current);
+		while (!READ_ONCE(posting->is_posted))
+			schedule_timeout_uninterruptible(1);
+		WRITE_ONCE(poster_at_switch, NULL);
+	}
+	mutex_unlock(&switch_mutex);
+	return ret;
 }
 #else
+static void unregister_at_switch(void)
+{
+}
+
 static int post_at_switch(struct posting *posting)
 {
 	return -EOPNOTSUPP;
@@ -404,6 +438,18 @@ static struct miscdevice source_device = {
 	.fops		= &source_fops,
 };
 
-module_misc_device(source_device);
+static int __init source_init(void)
+{
+	return misc_register(&source_device);
+}
+
+static void __exit source_exit(void)
+{
+	misc_deregister(&source_device);
+	unregister_at_switch();
+}
+
+module_init(source_init);
+module_exit(source_exit);
 MODULE_DESCRIPTION("Source of notifications for tests");
 MODULE_LICENSE("GPL");
