@@ -72,18 +72,19 @@ to_monitor() {
 	stty -F /dev/ttyS1 raw -echo && echo >/dev/ttyS1 && sleep 0.2 && echo "$*" >/dev/ttyS1
 }
 
-# Changes of a mount below $work/top.  wqmon looks the path up when it reads that the
-# mount was attached, so the mount is not moved before that.
+# change_mounts [COME]: changes a mount below $work/top.  wqmon looks the path up when
+# it reads an event, so the mount is not moved before that was printed.  COME, which is
+# `come`, waits for the events that not all tests have printed.
 change_mounts() {
 	mount -t tmpfs -o nosuid,noexec none "$work/top/a" && come attached &&
-		mount -o remount,bind,ro,nodev "$work/top/a" &&
-		mount --move "$work/top/a" "$work/top/b" &&
-		mount --make-shared "$work/top/b" &&
+		mount -o remount,bind,ro,nodev "$work/top/a" && ${1:-true} setattr &&
+		mount --move "$work/top/a" "$work/top/b" && ${1:-true} moved_to &&
+		mount --make-shared "$work/top/b" && ${1:-true} shared &&
 		umount "$work/top/b"
 }
 
 test_mounts_in_words() {
-	watch 1 --count 6 --mount-ns && change_mounts && ended 0 || return
+	watch 1 --count 6 --mount-ns && change_mounts come && ended 0 || return
 	printed <<-EOT
 		mount-ns  mount  attached      $work/top/a  tmpfs none (nosuid,noexec,private)
 		mount-ns  mount  setattr       $work/top/a  tmpfs none (rdonly,nosuid,nodev,noexec,private)
