@@ -159,6 +159,11 @@ impl Watched {
     }
 }
 
+/// `WATCH_FEATURE_ADD` of `linux/watch_queue.h`.
+const FEATURE_ADD: u32 = 1;
+/// `WATCH_FEATURE_ALL` of `linux/watch_queue.h`.
+const FEATURE_ALL: u32 = 2;
+
 /// What a kernel can report of a source, as [`Queue::support`](crate::Queue::support) returns it.
 ///
 /// ```no_run
@@ -196,14 +201,25 @@ impl Support {
         word >> (subtype % 32) & 1 != 0
     }
 
-    /// `WATCH_FEATURE_*` of `linux/watch_queue.h`.
+    /// Whether objects of the source can be watched other than by [`Object::Key`].
     ///
     /// ```
     /// fn example(support: &watch_queue::Support) {
-    ///     println!("{:#x}", support.features());
+    ///     println!("{}", support.can_watch());
     /// }
     /// ```
-    pub fn features(&self) -> u32 {
-        self.0.features
+    pub fn can_watch(&self) -> bool {
+        self.0.features & FEATURE_ADD != 0
+    }
+
+    /// Whether all objects of the source can be watched at once, as [`Object::AllBlockDevices`] are.
+    ///
+    /// ```
+    /// fn example(support: &watch_queue::Support) {
+    ///     println!("{}", support.can_watch_all());
+    /// }
+    /// ```
+    pub fn can_watch_all(&self) -> bool {
+        self.0.features & FEATURE_ALL != 0
     }
 }

@@ -324,3 +324,26 @@ fn source_that_is_not_there_is_told_of() {
         result => assert_eq!(errno(result.unwrap_err()), Some(libc::EINVAL)),
     }
 }
+
+#[test]
+#[ignore = "needs a kernel with queues"]
+fn support_is_what_can_be_watched() {
+    let queue = new_queue(32);
+    let meta = queue.support(MessageType::META).unwrap().unwrap();
+    assert!(meta.has_source(MessageType::KEY));
+    assert!(meta.has_subtype(0) && meta.has_subtype(1) && !meta.has_subtype(2));
+    assert!(!meta.can_watch() && !meta.can_watch_all());
+    for (source, all) in [
+        (MessageType::MOUNT, false),
+        (MessageType::SUPERBLOCK, false),
+        (MessageType::BLOCK, true),
+        (MessageType::DEVICE, true),
+    ] {
+        let support = queue.support(source).unwrap();
+        assert_eq!(support.is_some(), meta.has_source(source));
+        if let Some(support) = support {
+            assert!(support.can_watch());
+            assert_eq!(support.can_watch_all(), all);
+        }
+    }
+}
