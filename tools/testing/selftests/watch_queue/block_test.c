@@ -535,14 +535,16 @@ TEST_F(scsi, kinds_of_failure)
 	EXPECT_KIND(NOTIFY_BLOCK_NO_SPACE, ENOSPC);
 }
 
-#define EXPECT_FLUSH(stream)						\
+#define EXPECT_FLUSH(from)						\
 	do {								\
-		EXPECT_MESSAGE(stream, BLOCK, NOTIFY_BLOCK_MEDIUM, block); \
+		struct stream *stream_ = (from);			\
+									\
+		EXPECT_MESSAGE(stream_, BLOCK, NOTIFY_BLOCK_MEDIUM, block); \
 		EXPECT_EQ(ENODATA, error_of(&message));			\
 		EXPECT_EQ(WATCH_BLOCK_FLUSH, op_of(&message));		\
 		EXPECT_EQ(0, message.block.sector);			\
 		EXPECT_EQ(0, message.block.len);			\
-		EXPECT_NOTHING(stream);					\
+		EXPECT_NOTHING(stream_);				\
 	} while (0)
 
 /* Have flushes end with a medium error: unrecovered read error. */

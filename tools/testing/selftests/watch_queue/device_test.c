@@ -413,12 +413,7 @@ TEST_F(device, device_that_is_selected_with_those_below_it)
 	ASSERT_EQ(0, open_selected(&disk_stream, path, &id));
 	ASSERT_EQ(0, stat(path, &st));
 	EXPECT_EQ(st.st_ino, id);
-	/* A table of one partition, as sfdisk and others write it */
-	ASSERT_EQ(0, run("printf '\\x00\\x00\\x00\\x00\\x83\\x00\\x00\\x00"
-			 "\\x08\\x00\\x00\\x00\\x08\\x00\\x00\\x00' |"
-			 " dd of=%s bs=1 seek=446 conv=notrunc 2>/dev/null &&"
-			 " printf '\\x55\\xaa' | dd of=%s bs=1 seek=510 conv=notrunc 2>/dev/null &&"
-			 " blockdev --rereadpt %s", disk.node, disk.node, disk.node));
+	ASSERT_EQ(0, change_partition(disk.node, BLKPG_ADD_PARTITION));
 	ASSERT_TRUE(find_device(&disk_stream, &message, NOTIFY_DEVICE_ADDED, "block", NULL));
 	EXPECT_STREQ("partition", string_of(&message, TYPE));
 	snprintf(name, sizeof(name), "%s", name_of(&message));

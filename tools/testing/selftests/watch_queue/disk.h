@@ -7,6 +7,7 @@
 
 #include "commands.h"
 
+#include <linux/blkpg.h>
 #include <linux/dm-ioctl.h>
 #include <linux/fs.h>
 #include <linux/loop.h>
@@ -175,7 +176,7 @@ static inline int make_mapped(struct disk *mapped, const char *name, unsigned lo
 
 	if (control == -1)
 		return -1;
-	for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(steps); i++) {
 		memset(&command, 0, sizeof(command));
 		command.header.version[0] = DM_VERSION_MAJOR;
 		command.header.data_size = sizeof(command);
@@ -235,6 +236,20 @@ static inline ssize_t read_sectors(int fd, unsigned long sector, size_t count)
 static inline ssize_t write_sectors(int fd, unsigned long sector, size_t count)
 {
 	return pwrite(fd, aligned_buffer(), count * 512, sector * 512);
+}
+
+/* Add the first partition to a disk, or delete it: BLKPG_ADD_PARTITION, BLKPG_DEL_PARTITION. */
+static inline int change_partition(const char *node, int op)
+{
+	struct blkpg_partition part = { .start = 1 << 20, .length = 1 << 20, .pno = 1 };
+	struct blkpg_ioctl_arg arg = { .op = op, .datalen = sizeof(part), .data = &part };
+	int ret, fd = open(node, O_RDWR | O_CLOEXEC);
+
+	if (fd == -1)
+		return -1;
+	ret = ioctl(fd, BLKPG, &arg);
+	close(fd);
+	return ret;
 }
 
 #endif /* WATCH_QUEUE_TEST_DISK_H */

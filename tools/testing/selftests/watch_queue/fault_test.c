@@ -64,23 +64,23 @@ static int disarm(void)
 	do {								\
 		int sweep, nth, calls = 0, failures = 0, result, err;	\
 									\
-		for (sweep = 0, nth = 1; sweep < SWEEPS; calls++, nth++) { \
+		for (sweep = 0, nth = 1; ; calls++, nth++) {		\
 			arm(nth);					\
 			errno = 0;					\
 			result = (call);				\
 			err = errno;					\
 			if (!disarm()) {				\
 				ASSERT_NE(-1, result);			\
+				if (++sweep == SWEEPS)			\
+					break;				\
 				nth = 0;				\
-				if (++sweep < SWEEPS)			\
-					undo;				\
 			} else if (result == -1) {			\
 				failures++;				\
 				EXPECT_EQ(error, err);			\
 				EXPECT_TRUE(after);			\
-			} else {					\
-				undo;					\
+				continue;				\
 			}						\
+			undo;						\
 			ASSERT_GT(1000, nth);				\
 		}							\
 		EXPECT_LT(0, failures);					\

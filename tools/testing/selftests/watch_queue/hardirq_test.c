@@ -151,31 +151,54 @@ static void all_are_woken(struct __test_metadata *_metadata, struct queue *q,
 	}
 }
 
-#define WAKES_ALL(name, context)						\
-	TEST_F_TIMEOUT(source, name, 240)					\
-	{									\
-		all_are_woken(_metadata, &self->q, self->fd, context);		\
-	}
+TEST_F_TIMEOUT(source, all_are_woken_by_posts_from_a_process, 240)
+{
+	all_are_woken(_metadata, &self->q, self->fd, WATCH_SOURCE_PROCESS);
+}
 
-WAKES_ALL(all_are_woken_by_posts_from_a_process,
-	  WATCH_SOURCE_PROCESS)
-WAKES_ALL(all_are_woken_by_posts_with_softirqs_off,
-	  WATCH_SOURCE_SOFTIRQS_OFF)
-WAKES_ALL(all_are_woken_by_posts_from_a_softirq,
-	  WATCH_SOURCE_SOFTIRQ)
-WAKES_ALL(all_are_woken_by_posts_from_an_rcu_callback,
-	  WATCH_SOURCE_RCU)
-WAKES_ALL(all_are_woken_by_posts_with_preemption_off,
-	  WATCH_SOURCE_PREEMPTION_OFF)
-WAKES_ALL(all_are_woken_by_posts_with_a_raw_lock,
-	  WATCH_SOURCE_RAW_LOCK)
-WAKES_ALL(beyond_mainline_all_are_woken_by_posts_with_interrupts_off,
-	  WATCH_SOURCE_INTERRUPTS_OFF)
-WAKES_ALL(beyond_mainline_all_are_woken_by_posts_from_a_timer,
-	  WATCH_SOURCE_TIMER)
-WAKES_ALL(beyond_mainline_all_are_woken_by_posts_from_a_hard_timer,
-	  WATCH_SOURCE_HARD_TIMER)
-WAKES_ALL(beyond_mainline_all_are_woken_by_posts_from_a_probe_of_a_switch,
-	  WATCH_SOURCE_SWITCH)
+TEST_F_TIMEOUT(source, all_are_woken_by_posts_with_softirqs_off, 240)
+{
+	all_are_woken(_metadata, &self->q, self->fd, WATCH_SOURCE_SOFTIRQS_OFF);
+}
+
+TEST_F_TIMEOUT(source, all_are_woken_by_posts_from_a_softirq, 240)
+{
+	all_are_woken(_metadata, &self->q, self->fd, WATCH_SOURCE_SOFTIRQ);
+}
+
+TEST_F_TIMEOUT(source, all_are_woken_by_posts_from_an_rcu_callback, 240)
+{
+	all_are_woken(_metadata, &self->q, self->fd, WATCH_SOURCE_RCU);
+}
+
+TEST_F_TIMEOUT(source, all_are_woken_by_posts_with_preemption_off, 240)
+{
+	all_are_woken(_metadata, &self->q, self->fd, WATCH_SOURCE_PREEMPTION_OFF);
+}
+
+TEST_F_TIMEOUT(source, all_are_woken_by_posts_with_a_raw_lock, 240)
+{
+	all_are_woken(_metadata, &self->q, self->fd, WATCH_SOURCE_RAW_LOCK);
+}
+
+TEST_F_TIMEOUT(source, beyond_mainline_all_are_woken_by_posts_with_interrupts_off, 240)
+{
+	all_are_woken(_metadata, &self->q, self->fd, WATCH_SOURCE_INTERRUPTS_OFF);
+}
+
+TEST_F_TIMEOUT(source, beyond_mainline_all_are_woken_by_posts_from_a_timer, 240)
+{
+	all_are_woken(_metadata, &self->q, self->fd, WATCH_SOURCE_TIMER);
+}
+
+TEST_F_TIMEOUT(source, beyond_mainline_all_are_woken_by_posts_from_a_hard_timer, 240)
+{
+	all_are_woken(_metadata, &self->q, self->fd, WATCH_SOURCE_HARD_TIMER);
+}
+
+TEST_F_TIMEOUT(source, beyond_mainline_all_are_woken_by_posts_from_a_probe_of_a_switch, 240)
+{
+	all_are_woken(_metadata, &self->q, self->fd, WATCH_SOURCE_SWITCH);
+}
 
 TEST_HARNESS_MAIN

@@ -253,14 +253,19 @@ static void step(int may_fork)
 	}
 }
 
-FIXTURE(mirror)
-{
-	struct stream s;
-	int quiet;
+/* What has been read */
+struct count {
 	int events;
 	int losses;
 	int rescans;
 	int misfits;
+};
+
+FIXTURE(mirror)
+{
+	struct stream s;
+	struct count count;
+	int quiet;
 	int differences;
 };
 
@@ -321,22 +326,22 @@ FIXTURE_TEARDOWN(mirror)
 	umount2(DIR, MNT_DETACH);
 }
 
-static void take_messages(struct __test_metadata *_metadata,
-			  FIXTURE_DATA(mirror) *self)
+static void take_messages(struct __test_metadata *_metadata, struct stream *stream,
+			  struct count *count)
 {
 	union message message;
 
-	while (next_message(&self->s, &message, 0)) {
+	while (next_message(stream, &message, 0)) {
 		if (is_loss(&message)) {
-			self->losses++;
+			count->losses++;
 			ASSERT_EQ(0, scan(&mirror));
-			self->rescans++;
+			count->rescans++;
 			continue;
 		}
 		ASSERT_EQ(WATCH_TYPE_MOUNT_NOTIFY, type_of(&message));
-		self->events++;
+		count->events++;
 		if (!apply(&mirror, &message.mount))
-			self->misfits++;
+			count->misfits++;
 	}
 }
 
@@ -358,7 +363,7 @@ TEST_F_TIMEOUT(mirror, is_what_statmount_says, 900)
 		for (i = 0; i < STEPS; i++) {
 			step(1);
 			if (!variant->loses)
-				take_messages(_metadata, self);
+				take_messages(_metadata, &self->s, &self->count);
 		}
 		/* All of them that are on one of the directories */
 		if (scanned.nr > self->quiet + MANY) {
@@ -366,7 +371,7 @@ TEST_F_TIMEOUT(mirror, is_what_statmount_says, 900)
 			       umount2(DIR "/1", MNT_DETACH) == 0)
 				continue;
 		}
-		take_messages(_metadata, self);
+		take_messages(_metadata, &self->s, &self->count);
 		ASSERT_EQ(0, scan(&scanned));
 		ASSERT_GT(MAX_MOUNTS, scanned.nr);
 		qsort(mirror.mounts, mirror.nr, sizeof(struct entry), by_id);
@@ -384,15 +389,15 @@ TEST_F_TIMEOUT(mirror, is_what_statmount_says, 900)
 			}
 		}
 	}
-	TH_LOG("%d mounts, %d events, %d losses, %d rescans", mirror.nr, self->events,
-	       self->losses, self->rescans);
+	TH_LOG("%d mounts, %d events, %d losses, %d rescans", mirror.nr, self->count.events,
+	       self->count.losses, self->count.rescans);
 	EXPECT_EQ(0, self->differences);
-	EXPECT_LT(ROUNDS * STEPS / 4, self->events);
-	EXPECT_EQ(self->losses, self->rescans);
-	EXPECT_EQ(variant->loses, self->losses > 0);
+	EXPECT_LT(ROUNDS * STEPS / 4, self->count.events);
+	EXPECT_EQ(self->count.losses, self->count.rescans);
+	EXPECT_EQ(variant->loses, self->count.losses > 0);
 	/* After a scan, the table can be ahead of what comes then. */
 	if (!variant->loses)
-		EXPECT_EQ(0, self->misfits);
+		EXPECT_EQ(0, self->count.misfits);
 }
 
 TEST_HARNESS_MAIN
