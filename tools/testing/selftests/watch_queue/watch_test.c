@@ -282,4 +282,56 @@ TEST_F(queue, changes_of_a_key_are_told)
 	EXPECT_EQ(NOTIFY_KEY_CLEARED, told_of(q, q->ring));
 }
 
+/*
+ * What GNOME Online Accounts does to notice that Kerberos tickets come and go: all
+ * by the read end, which waits, and with a buffer of an odd size.  It does not
+ * look at losses.
+ */
+TEST(gnome_online_accounts_can_watch_a_keyring)
+{
+	struct {
+		struct watch_notification_filter head;
+		struct watch_notification_type_filter rule;
+	} keys = {
+		.head.nr_filters = 1,
+		.rule.type = WATCH_TYPE_KEY_NOTIFY,
+		.rule.subtype_filter[0] = ~0u,
+	};
+	int i, fds[2], events = 0, losses = 0;
+	struct pollfd readable = { .events = POLLIN };
+	struct queue q;
+
+	ASSERT_EQ(0, pipe2(fds, O_NOTIFICATION_PIPE));
+	q.ring = new_ring();
+	ASSERT_NE(-1, q.ring);
+	ASSERT_EQ(0, ioctl(fds[0], IOC_WATCH_QUEUE_SET_SIZE, 256));
+	ASSERT_EQ(0, ioctl(fds[0], IOC_WATCH_QUEUE_SET_FILTER, &keys));
+	ASSERT_EQ(0, keyctl_watch_key(q.ring, fds[0], 1));
+	readable.fd = fds[0];
+	/* A few, and more than there is room for */
+	for (i = 0; i < 330; i++) {
+		ASSERT_EQ(0, touch(&q));
+		if (i >= 30 && i != 329)
+			continue;
+		while (poll(&readable, 1, 0) == 1) {
+			unsigned char buffer[433], *p = buffer;
+			ssize_t bytes = read(fds[0], buffer, sizeof(buffer));
+
+			ASSERT_LT(0, bytes);
+			for (; p < buffer + bytes; p += length_of(p)) {
+				ASSERT_LT(0, length_of(p));
+				ASSERT_LE(length_of(p), buffer + bytes - p);
+				events += type_of(p) == WATCH_TYPE_KEY_NOTIFY;
+				losses += is_loss(p);
+			}
+		}
+		ASSERT_EQ(0, readable.revents);
+	}
+	EXPECT_EQ(30 + 256, events);
+	EXPECT_EQ(1, losses);
+	close(fds[0]);
+	EXPECT_EQ(0, touch(&q));
+	close(fds[1]);
+}
+
 TEST_HARNESS_MAIN
