@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <linux/blkpg.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 #define BLOCK		WATCH_TYPE_BLOCK_NOTIFY
@@ -382,6 +383,131 @@ TEST_F(block, device_without_requests)
 	EXPECT_NOTHING(&above);
 }
 
+/* Targets of the device mapper that fail by themselves: nothing is said below. */
+TEST_F(block, mapped_device_that_fails)
+{
+	static const struct {
+		const char *target;
+		const char *arguments;
+	} targets[] = {
+		{ "error", "" },
+		/* Up for no time, and down for a second each time */
+		{ "flakey", "%s 0 0 1" },
+		/* Only writes fail when they are to be done, and reads when they have been. */
+		{ "flakey", "%s 0 0 1 2 error_reads error_writes" },
+	};
+	union message message;
+	struct disk mapped;
+	struct stream above;
+	char arguments[128];
+	size_t i;
+	int fd;
+
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
+	ASSERT_EQ(0, open_stream(&above));
+	for (i = 0; i < ARRAY_SIZE(targets); i++) {
+		snprintf(arguments, sizeof(arguments), targets[i].arguments, self->disk.node);
+		fd = make_mapped(&mapped, "block_test", 1024, targets[i].target, arguments);
+		if (fd == -1 && errno == ENOENT)
+			SKIP(return, "no device mapper in this kernel");
+		ASSERT_NE(-1, fd);
+		ASSERT_EQ(0, add_watch(above.rd, BLOCK, fd, 0));
+		EXPECT_FAILS(EIO, read_sectors(fd, 16, 8));
+		EXPECT_MESSAGE(&above, BLOCK, NOTIFY_BLOCK_IO, block);
+		EXPECT_EQ(EIO, error_of(&message));
+		EXPECT_EQ(WATCH_BLOCK_READ, op_of(&message));
+		EXPECT_EQ(16, message.block.sector);
+		EXPECT_EQ(4096, message.block.len);
+		EXPECT_FAILS(EIO, write_sectors(fd, 20, 1));
+		EXPECT_MESSAGE(&above, BLOCK, NOTIFY_BLOCK_IO, block);
+		EXPECT_EQ(WATCH_BLOCK_WRITE, op_of(&message));
+		EXPECT_EQ(20, message.block.sector);
+		EXPECT_EQ(512, message.block.len);
+		EXPECT_NOTHING(&above);
+		close(fd);
+		EXPECT_EQ(0, remove_mapped("block_test"));
+		EXPECT_MESSAGE(&above, WATCH_TYPE_META, WATCH_META_REMOVAL_NOTIFICATION,
+			       removal);
+	}
+	EXPECT_NOTHING(&self->s);
+}
+
+/* Returns how many messages there are about a disk, all of one sector. */
+static int count_of(struct stream *stream, uint64_t diskseq, uint64_t sector)
+{
+	union message message;
+	int found = 0;
+
+	while (next_message(stream, &message, NOT_AT_ALL)) {
+		if (type_of(&message) != BLOCK || message.block.diskseq != diskseq ||
+		    message.block.sector != sector)
+			return -1;
+		found++;
+	}
+	return found;
+}
+
+/*
+ * A mirror that can do what it was asked to has nothing to report, but the member that
+ * could not has.  When there is no other member left, the mirror has as well.
+ */
+TEST_F(block, mirror_with_a_failed_member)
+{
+	struct stream members[2], above;
+	struct disk disks[2], mirror;
+	uint64_t diskseq[2];
+	union message message;
+	int fds[2], fd, i;
+	char path[64];
+
+	ASSERT_EQ(0, make_disk(&disks[0], "block_member1"));
+	ASSERT_EQ(0, make_disk(&disks[1], "block_member2"));
+	fd = make_mirror(&mirror, "md_block_test", disks);
+	if (fd == -1 && errno == ENOENT)
+		SKIP(return, "no mirrors in this kernel");
+	ASSERT_NE(-1, fd);
+	for (i = 0; i < 2; i++) {
+		fds[i] = open(disks[i].node, O_RDONLY | O_CLOEXEC);
+		ASSERT_NE(-1, fds[i]);
+		ASSERT_EQ(0, ioctl(fds[i], BLKGETDISKSEQ, &diskseq[i]));
+		ASSERT_EQ(0, open_stream(&members[i]));
+		ASSERT_EQ(0, add_watch(members[i].rd, BLOCK, fds[i], 0));
+	}
+	ASSERT_EQ(0, open_stream(&above));
+	ASSERT_EQ(0, add_watch(above.rd, BLOCK, fd, 0));
+	ASSERT_EQ(4096, write_sectors(fd, 40, 8));
+
+	/* The member is failed by a write that it cannot do. */
+	ASSERT_EQ(0, set_bad(&disks[0], 1, 40, 47));
+	EXPECT_EQ(4096, write_sectors(fd, 40, 8));
+	EXPECT_LT(0, count_of(&members[0], diskseq[0], 40));
+	snprintf(path, sizeof(path), "/sys/block/md_block_test/md/degraded");
+	EXPECT_EQ(0, run("until grep -q 1 %s; do sleep 0.1; done", path));
+	EXPECT_EQ(4096, read_sectors(fd, 40, 8));
+	EXPECT_EQ(0, count_of(&members[1], diskseq[1], 40));
+	EXPECT_NOTHING(&above);
+
+	/* The other is not, as it is the last. */
+	ASSERT_EQ(0, set_bad(&disks[1], 1, 40, 47));
+	EXPECT_FAILS(EIO, read_sectors(fd, 40, 8));
+	EXPECT_LT(0, count_of(&members[1], diskseq[1], 40));
+	EXPECT_EQ(0, count_of(&members[0], diskseq[0], 40));
+	EXPECT_MESSAGE(&above, BLOCK, NOTIFY_BLOCK_IO, block);
+	EXPECT_EQ(EIO, error_of(&message));
+	EXPECT_EQ(WATCH_BLOCK_READ, op_of(&message));
+	EXPECT_EQ(40, message.block.sector);
+	EXPECT_EQ(4096, message.block.len);
+	EXPECT_NOTHING(&above);
+
+	EXPECT_EQ(0, ioctl(fd, STOP_ARRAY, NULL));
+	close(fd);
+	EXPECT_MESSAGE(&above, WATCH_TYPE_META, WATCH_META_REMOVAL_NOTIFICATION, removal);
+	for (i = 0; i < 2; i++) {
+		close(fds[i]);
+		remove_disk(&disks[i]);
+	}
+}
+
 TEST_F(block, who_may_watch)
 {
 	int only_path = open(self->disk.node, O_PATH | O_CLOEXEC);
@@ -533,6 +659,88 @@ TEST_F(scsi, kinds_of_failure)
 	/* Data protect: space allocation failed write protect */
 	ASSERT_EQ(0, fail_read(self->error, 0, 2, 7, 0x27, 7));
 	EXPECT_KIND(NOTIFY_BLOCK_NO_SPACE, ENOSPC);
+}
+
+static int set_scsi_debug(const char *attribute, const char *value)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/bus/pseudo/drivers/scsi_debug/%s", attribute);
+	return write_to(path, "%s", value);
+}
+
+/* Whether the checksums of what is written are made, and those of what is read checked */
+static int set_integrity(const char *node, const char *attribute, int yes)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/block/%s/integrity/%s",
+		 node + strlen("/dev/"), attribute);
+	return write_to(path, "%d", yes);
+}
+
+#define EXPECT_PROTECTION(what, first, bytes)				\
+	do {								\
+		EXPECT_MESSAGE(&self->s, BLOCK, NOTIFY_BLOCK_PROTECTION, block); \
+		EXPECT_EQ(EILSEQ, error_of(&message));			\
+		EXPECT_EQ(what, op_of(&message));			\
+		EXPECT_EQ(first, message.block.sector);			\
+		EXPECT_EQ(bytes, message.block.len);			\
+		EXPECT_NOTHING(&self->s);				\
+	} while (0)
+
+/* What the disk has is not what its checksums are of: it says so. */
+TEST_F(scsi, corruption_that_the_disk_finds)
+{
+	union message message;
+
+	if (set_integrity(self->node, "read_verify", 1) == -1)
+		SKIP(return, "the disk has no checksums");
+	memset(aligned_buffer(), 1, 4096);
+	ASSERT_EQ(4096, write_sectors(self->fd, 16, 8));
+	ASSERT_EQ(4096, read_sectors(self->fd, 16, 8));
+	EXPECT_NOTHING(&self->s);
+	ASSERT_EQ(0, set_integrity(self->node, "write_generate", 0));
+	memset(aligned_buffer(), 2, 4096);
+	ASSERT_EQ(512, write_sectors(self->fd, 18, 1));
+	ASSERT_EQ(0, set_integrity(self->node, "write_generate", 1));
+	EXPECT_FAILS(EILSEQ, read_sectors(self->fd, 16, 8));
+	EXPECT_PROTECTION(WATCH_BLOCK_READ, 16, 4096);
+	ASSERT_EQ(4096, write_sectors(self->fd, 16, 8));
+	EXPECT_EQ(4096, read_sectors(self->fd, 16, 8));
+	EXPECT_NOTHING(&self->s);
+}
+
+/*
+ * What was read is changed on its way from the disk, which has done all it had to and is
+ * slow to say so.
+ */
+TEST_F(scsi, corruption_that_the_host_finds)
+{
+	union message message;
+	char *buffer;
+	int status;
+
+	if (set_integrity(self->node, "read_verify", 1) == -1)
+		SKIP(return, "the disk has no checksums");
+	buffer = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, buffer);
+	memset(buffer, 1, 4096);
+	ASSERT_EQ(4096, pwrite(self->fd, buffer, 4096, 32 * 512));
+	memset(buffer, 0, 4096);
+	/* In jiffies */
+	ASSERT_EQ(0, set_scsi_debug("delay", "500"));
+	if (fork() == 0)
+		_exit(pread(self->fd, buffer, 4096, 32 * 512) != -1 || errno != EILSEQ);
+	while (!__atomic_load_n(&buffer[4095], __ATOMIC_RELAXED))
+		usleep(1000);
+	buffer[1000] = 3;
+	ASSERT_NE(-1, wait(&status));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, set_scsi_debug("delay", "1"));
+	EXPECT_PROTECTION(WATCH_BLOCK_READ, 32, 4096);
+	EXPECT_EQ(4096, read_sectors(self->fd, 32, 8));
+	EXPECT_NOTHING(&self->s);
 }
 
 #define EXPECT_FLUSH(from)						\

@@ -11,6 +11,9 @@
 #include <linux/dm-ioctl.h>
 #include <linux/fs.h>
 #include <linux/loop.h>
+#include <linux/major.h>
+#include <linux/raid/md_p.h>
+#include <linux/raid/md_u.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -215,6 +218,49 @@ static inline int remove_mapped(const char *name)
 	result = ioctl(control, DM_DEV_REMOVE, &command);
 	close(control);
 	return result;
+}
+
+/*
+ * A mirror of two disks, without anything on them that says so.  Returns it, open, or -1
+ * with ENOENT if the kernel has none.
+ */
+static inline int make_mirror(struct disk *mirror, const char *name,
+			      const struct disk disks[2])
+{
+	mdu_array_info_t array = {
+		.level = 1,
+		.size = 32 << 10,
+		.nr_disks = 2,
+		.raid_disks = 2,
+		.not_persistent = 1,
+		.state = 1 << MD_SB_CLEAN,
+	};
+	struct stat st;
+	int fd, i;
+
+	/* Once it is stopped, it is gone. */
+	if (write_to("/sys/module/md_mod/parameters/legacy_async_del_gendisk", "N") == -1 ||
+	    write_to("/sys/module/md_mod/parameters/new_array", "%s", name) == -1)
+		return -1;
+	snprintf(mirror->node, sizeof(mirror->node), "/dev/%s", name);
+	fd = open(mirror->node, O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (fd == -1 || ioctl(fd, SET_ARRAY_INFO, &array) == -1)
+		return -1;
+	for (i = 0; i < 2; i++) {
+		mdu_disk_info_t member = {
+			.number = i,
+			.raid_disk = i,
+			.state = 1 << MD_DISK_ACTIVE | 1 << MD_DISK_SYNC,
+		};
+
+		if (stat(disks[i].node, &st) == -1)
+			return -1;
+		member.major = major(st.st_rdev);
+		member.minor = minor(st.st_rdev);
+		if (ioctl(fd, ADD_NEW_DISK, &member) == -1)
+			return -1;
+	}
+	return ioctl(fd, RUN_ARRAY, NULL) == -1 ? -1 : fd;
 }
 
 /* A buffer for direct I/O: 64 KiB */
