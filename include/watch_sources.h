@@ -215,7 +215,7 @@ static inline bool watch_block_is_watched(void)
 	return static_branch_unlikely(&watch_block_key.key);
 }
 
-/* A block device can no longer be opened. */
+/* A block device can no longer be opened, and its last I/O has ended or failed. */
 static inline void watch_block_gone(struct block_device *bdev)
 {
 	smp_mb();	/* Pairs with that of attach() in sources/source.rs */

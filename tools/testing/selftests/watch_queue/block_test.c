@@ -207,6 +207,43 @@ TEST_F(block, device_that_goes_away)
 	close(fd);
 }
 
+/* What has been written and is still in memory goes to the disk now, or fails. */
+TEST_F(block, last_writes_to_a_device_that_goes_away)
+{
+	struct blkpg_partition range = { .start = 1 << 20, .length = 1 << 20, .pno = 3 };
+	struct blkpg_ioctl_arg arg = {
+		.op = BLKPG_ADD_PARTITION, .datalen = sizeof(range), .data = &range,
+	};
+	uint64_t id = disk_id(self->fd, 0), part_id = disk_id(self->fd, 3);
+	union message message;
+	struct stream part;
+	char node[64];
+	int fd;
+
+	ASSERT_EQ(0, ioctl(self->fd, BLKPG, &arg));
+	snprintf(node, sizeof(node), "%s3", self->disk.node);
+	fd = open(node, O_RDWR | O_CLOEXEC);
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, open_stream(&part));
+	ASSERT_EQ(0, add_watch(part.rd, BLOCK, fd, 0));
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
+	ASSERT_EQ(0, set_bad(&self->disk, 1, 2048 + 40, 2048 + 47));
+	ASSERT_EQ(4096, write_sectors(fd, 40, 8));
+	EXPECT_NOTHING(&self->s);
+	ASSERT_EQ(0, configure(&self->disk, "power", "0"));
+	EXPECT_BLOCK(NOTIFY_BLOCK_IO, EIO);
+	EXPECT_EQ(WATCH_BLOCK_WRITE, op_of(&message));
+	EXPECT_EQ(3, message.block.partition);
+	EXPECT_EQ(2048 + 40, message.block.sector);
+	EXPECT_REMOVAL(&self->s, id);
+	EXPECT_NOTHING(&self->s);
+	EXPECT_MESSAGE(&part, BLOCK, NOTIFY_BLOCK_IO, block);
+	EXPECT_EQ(2048 + 40, message.block.sector);
+	EXPECT_REMOVAL(&part, part_id);
+	EXPECT_FALSE(next_message(&part, &message, NOT_AT_ALL));
+	close(fd);
+}
+
 TEST_F(block, timeout)
 {
 	union message message;
