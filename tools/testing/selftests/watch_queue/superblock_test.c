@@ -753,6 +753,276 @@ TEST_F(xfs, quota)
 	EXPECT_QUOTA();
 }
 
+/* What file systems have in common, and what not */
+FIXTURE(any)
+{
+	struct stream s;
+	struct disk disk;
+	int fd;
+};
+
+FIXTURE_VARIANT(any)
+{
+	const char *name;
+	const char *mkfs;
+	int can_be_frozen;
+	int is_shut_down;	/* When its disk is gone, and says so */
+};
+
+FIXTURE_VARIANT_ADD(any, ext4)
+{
+	.name = "ext4",
+	.mkfs = "mkfs.ext4 -q -E lazy_itable_init=0",
+	.can_be_frozen = 1,
+	.is_shut_down = 1,
+};
+
+FIXTURE_VARIANT_ADD(any, xfs)
+{
+	.name = "xfs",
+	.mkfs = "TEST_DIR=/ TEST_DEV=/ QA_CHECK_FS=1 mkfs.xfs -q",
+	.can_be_frozen = 1,
+	.is_shut_down = 1,
+};
+
+FIXTURE_VARIANT_ADD(any, btrfs)
+{
+	.name = "btrfs",
+	.mkfs = "mkfs.btrfs -q",
+	.can_be_frozen = 1,
+	.is_shut_down = 1,
+};
+
+FIXTURE_VARIANT_ADD(any, fat)
+{
+	.name = "vfat",
+	.mkfs = "mkdosfs",
+};
+
+FIXTURE_VARIANT_ADD(any, exfat)
+{
+	.name = "exfat",
+	.mkfs = "mkfs.exfat",
+};
+
+FIXTURE_SETUP(any)
+{
+	if (!has_source(SUPERBLOCK))
+		SKIP(return, "no superblock notifications in this kernel");
+	if (run("grep -qw %s /proc/filesystems", variant->name))
+		SKIP(return, "no such file system in this kernel");
+	ASSERT_EQ(0, own_mounts(MOUNTED));
+	ASSERT_EQ(0, prepare_disk(&self->disk, "superblock_test"));
+	ASSERT_EQ(0, configure(&self->disk, "size", "256"));
+	ASSERT_EQ(0, configure(&self->disk, "power", "1"));
+	ASSERT_EQ(0, run("%s %s >/dev/null", variant->mkfs, self->disk.node));
+	ASSERT_EQ(0, run("mount -t %s %s " MOUNTED, variant->name, self->disk.node));
+	self->fd = open(MOUNTED, O_RDONLY | O_CLOEXEC);
+	ASSERT_NE(-1, self->fd);
+	ASSERT_EQ(0, open_stream(&self->s));
+	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
+}
+
+FIXTURE_TEARDOWN(any)
+{
+	close(self->fd);
+	umount2(MOUNTED, MNT_DETACH);
+	remove_disk(&self->disk);
+}
+
+#define EXPECT_STATE(what)						\
+	EXPECT_MESSAGE(&self->s, SUPERBLOCK, what, sb)
+
+TEST_F(any, states_and_the_end)
+{
+	union message message;
+	int fd, status;
+
+	ASSERT_EQ(0, run("mount -o remount,ro " MOUNTED));
+	EXPECT_STATE(NOTIFY_SUPERBLOCK_READONLY);
+	ASSERT_EQ(0, run("mount -o remount,rw " MOUNTED));
+	EXPECT_STATE(NOTIFY_SUPERBLOCK_READWRITE);
+	if (variant->can_be_frozen) {
+		ASSERT_EQ(0, ioctl(self->fd, FIFREEZE, 0));
+		EXPECT_STATE(NOTIFY_SUPERBLOCK_FROZEN);
+		ASSERT_EQ(0, ioctl(self->fd, FITHAW, 0));
+		EXPECT_STATE(NOTIFY_SUPERBLOCK_THAWED);
+	} else {
+		EXPECT_FAILS(EOPNOTSUPP, ioctl(self->fd, FIFREEZE, 0));
+	}
+	ASSERT_EQ(0, run("touch " MOUNTED "/file"));
+	EXPECT_NOTHING(&self->s);
+	EXPECT_FAILS(EBUSY, open(self->disk.node, O_RDONLY | O_EXCL | O_CLOEXEC));
+	close(self->fd);
+	if (fork() == 0)
+		_exit(umount(MOUNTED) == -1);
+	EXPECT_MESSAGE(&self->s, WATCH_TYPE_META, WATCH_META_REMOVAL_NOTIFICATION, removal);
+	fd = open(self->disk.node, O_RDONLY | O_EXCL | O_CLOEXEC);
+	EXPECT_NE(-1, fd);
+	close(fd);
+	ASSERT_NE(-1, wait(&status));
+	EXPECT_EQ(0, status);
+	EXPECT_NOTHING(&self->s);
+}
+
+/* It is mounted as before, but nothing of it is there any more. */
+TEST_F(any, disk_that_is_pulled)
+{
+	union message message;
+	int shutdowns = 0;
+
+	ASSERT_EQ(0, run("dd if=/dev/zero of=" MOUNTED "/file bs=64k count=4 2>/dev/null"));
+	ASSERT_EQ(0, set_all_bad(&self->disk, 1));
+	ASSERT_EQ(0, configure(&self->disk, "power", "0"));
+	EXPECT_MESSAGE(&self->s, SUPERBLOCK, NOTIFY_SUPERBLOCK_ERROR, error);
+	EXPECT_EQ(WATCH_SUPERBLOCK_METADATA, op_of(&message));
+	EXPECT_EQ(ENODEV, error_of(&message));
+	/* What it could not write is an error to some. */
+	while (next_message(&self->s, &message, NOT_AT_ALL)) {
+		ASSERT_EQ(SUPERBLOCK, type_of(&message));
+		ASSERT_NE(NOTIFY_SUPERBLOCK_READWRITE, subtype_of(&message));
+		if (subtype_of(&message) == NOTIFY_SUPERBLOCK_ERROR &&
+		    error_of(&message) == ESHUTDOWN)
+			shutdowns++;
+	}
+	EXPECT_EQ(variant->is_shut_down, shutdowns);
+	close(self->fd);
+	ASSERT_EQ(0, umount(MOUNTED));
+	EXPECT_TRUE(find_message(&self->s, &message, WATCH_TYPE_META,
+				 WATCH_META_REMOVAL_NOTIFICATION));
+	EXPECT_NOTHING(&self->s);
+}
+
+FIXTURE(btrfs)
+{
+	struct stream s;
+	struct disk disk;
+	int fd;
+};
+
+FIXTURE_SETUP(btrfs)
+{
+	if (!has_source(SUPERBLOCK))
+		SKIP(return, "no superblock notifications in this kernel");
+	if (access("/sys/fs/btrfs", F_OK) == -1)
+		SKIP(return, "no btrfs in this kernel");
+	ASSERT_EQ(0, own_mounts(MOUNTED));
+	ASSERT_EQ(0, prepare_disk(&self->disk, "superblock_test"));
+	ASSERT_EQ(0, configure(&self->disk, "size", "256"));
+	ASSERT_EQ(0, configure(&self->disk, "power", "1"));
+	ASSERT_EQ(0, run("mkfs.btrfs -q %s", self->disk.node));
+	ASSERT_EQ(0, run("mount -t btrfs %s " MOUNTED, self->disk.node));
+	self->fd = open(MOUNTED, O_RDONLY | O_CLOEXEC);
+	ASSERT_NE(-1, self->fd);
+	ASSERT_EQ(0, open_stream(&self->s));
+}
+
+FIXTURE_TEARDOWN(btrfs)
+{
+	close(self->fd);
+	umount2(MOUNTED, MNT_DETACH);
+	umount2("/root", MNT_DETACH);
+	remove_disk(&self->disk);
+}
+
+/* It cannot write what its transactions need. */
+TEST_F(btrfs, error_that_makes_it_read_only)
+{
+	union message message;
+
+	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
+	ASSERT_EQ(0, run("touch " MOUNTED "/file"));
+	ASSERT_EQ(0, set_all_bad(&self->disk, 1));
+	EXPECT_EQ(-1, syncfs(self->fd));
+	EXPECT_STATE(NOTIFY_SUPERBLOCK_READONLY);
+	EXPECT_NOTHING(&self->s);
+	EXPECT_FAILS(EROFS, access(MOUNTED "/file", W_OK));
+	ASSERT_EQ(0, set_all_bad(&self->disk, 0));
+}
+
+/* Once it is mounted writable, it is, whatever the first mount was. */
+TEST_F(btrfs, mount_that_makes_it_writable)
+{
+	union message message;
+
+	close(self->fd);
+	ASSERT_EQ(0, umount(MOUNTED));
+	ASSERT_EQ(0, run("mount -t btrfs -o ro,subvol=/ %s " MOUNTED, self->disk.node));
+	self->fd = open(MOUNTED, O_RDONLY | O_CLOEXEC);
+	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
+	ASSERT_EQ(0, run("mount -t btrfs -o rw,subvol=/ %s /root", self->disk.node));
+	ASSERT_EQ(0, run("touch /root/file"));
+	EXPECT_STATE(NOTIFY_SUPERBLOCK_READWRITE);
+	EXPECT_NOTHING(&self->s);
+	ASSERT_EQ(0, umount("/root"));
+	EXPECT_NOTHING(&self->s);
+}
+
+#ifndef FS_IOC_SHUTDOWN
+#define FS_IOC_SHUTDOWN	_IOR('X', 125, uint32_t)
+#endif
+
+TEST_F(btrfs, shutdown)
+{
+	union message message;
+	uint32_t flags = 2;	/* BTRFS_SHUTDOWN_FLAGS_NOLOGFLUSH */
+
+	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
+	ASSERT_EQ(0, ioctl(self->fd, FS_IOC_SHUTDOWN, &flags));
+	EXPECT_MESSAGE(&self->s, SUPERBLOCK, NOTIFY_SUPERBLOCK_ERROR, error);
+	EXPECT_EQ(WATCH_SUPERBLOCK_METADATA, op_of(&message));
+	EXPECT_EQ(ESHUTDOWN, error_of(&message));
+	EXPECT_NOTHING(&self->s);
+}
+
+FIXTURE(fat)
+{
+	struct stream s;
+	struct disk disk;
+	int fd;
+};
+
+FIXTURE_SETUP(fat)
+{
+	if (!has_source(SUPERBLOCK))
+		SKIP(return, "no superblock notifications in this kernel");
+	if (run("grep -qw vfat /proc/filesystems"))
+		SKIP(return, "no FAT in this kernel");
+	ASSERT_EQ(0, own_mounts(MOUNTED));
+	ASSERT_EQ(0, make_disk(&self->disk, "superblock_test"));
+	ASSERT_EQ(0, run("mkdosfs %s", self->disk.node));
+	ASSERT_EQ(0, run("mount -t vfat %s " MOUNTED, self->disk.node));
+	ASSERT_EQ(0, open_stream(&self->s));
+}
+
+FIXTURE_TEARDOWN(fat)
+{
+	close(self->fd);
+	umount2(MOUNTED, MNT_DETACH);
+	remove_disk(&self->disk);
+}
+
+/*
+ * It is not known any more where a file goes on: the first table, which busybox puts
+ * behind 6 sectors, is empty from the third entry on.
+ */
+TEST_F(fat, error_that_makes_it_read_only)
+{
+	union message message;
+
+	ASSERT_EQ(0, run("dd if=/dev/zero of=" MOUNTED "/file bs=64k count=1 2>/dev/null"));
+	ASSERT_EQ(0, umount(MOUNTED));
+	ASSERT_EQ(0, run("dd if=/dev/zero of=%s bs=4 seek=771 count=1000 conv=notrunc",
+			 self->disk.node));
+	ASSERT_EQ(0, run("mount -t vfat -o errors=remount-ro %s " MOUNTED, self->disk.node));
+	self->fd = open(MOUNTED, O_RDONLY | O_CLOEXEC);
+	ASSERT_EQ(0, add_watch(self->s.rd, SUPERBLOCK, self->fd, 0));
+	EXPECT_NE(0, run("cat " MOUNTED "/file >/dev/null 2>&1"));
+	EXPECT_STATE(NOTIFY_SUPERBLOCK_READONLY);
+	EXPECT_NOTHING(&self->s);
+	EXPECT_FAILS(EROFS, access(MOUNTED "/file", W_OK));
+}
+
 TEST_F(superblock, who_may_watch)
 {
 	int fds[2], status;
