@@ -229,6 +229,66 @@ test_usb_device_that_is_plugged_and_pulled() {
 	EOT
 }
 
+# The vendor and product of a stick of QEMU
+stick_id=46f4:0001
+
+# write_and_sync: for as long as that works
+write_and_sync() {
+	while dd if=/dev/zero of="$work/fs/file" bs=64k count=16 conv=fsync 2>/dev/null; do
+		:
+	done
+}
+
+# stick_events: what was printed of the stick, and in a row each but once
+stick_events() {
+	sed -n -e "s/.*  connected .*$stick_id.*/plugged/p" -e "s/.*  added .* block $stick .*/disk/p" \
+		-e "s,.*  attached .* $work/fs .*,mounted,p" \
+		-e "s/.*  superblock  error .* $stick on .*/failed/p" \
+		-e "s/.*  block  .* $stick \(read\|write\|flush\).*/failed/p" \
+		-e "s/.*  removed .* block $stick .*/no disk/p" \
+		-e "s/.*  disconnected .*$stick_id.*/pulled/p" \
+		-e "s,.*  detached .* $work/fs .*,unmounted,p" \
+		-e "s,.*  removal .* $work/fs is not watched.*,no file system,p" "$work/out" | uniq
+}
+
+test_stick_that_is_pulled_while_it_is_written_to() {
+	if [ ! -e /sys/bus/usb/devices/usb1 ] || [ ! -e /dev/ttyS1 ]; then
+		skip "no USB in this guest"
+		return
+	fi
+	mkdir -p "$work/fs" && watch 4 --devices --block all --fs all --mount-ns &&
+		to_monitor device_add usb-storage,drive=stick,id=stick,port=2 &&
+		come 'added *block sd' || return
+	stick=$(sed -n 's/.*added *block \(sd[a-z]*\) .*/\1/p' "$work/out")
+	mkdosfs "/dev/$stick" && mount -t vfat "/dev/$stick" "$work/fs" && come attached &&
+		until_true watches_file_system || return
+	# What watches the disk alone ends when that is gone.
+	wqmon --block "/dev/$stick" >"$work/alone" 2>"$work/alone.err" &
+	alone=$!
+	until_true lines_are '^wqmon: watching' "$work/alone.err" 1 || return
+	write_and_sync &
+	writer=$!
+	until_true test -s "$work/fs/file" && to_monitor device_del stick && come disconnected &&
+		wait $writer && umount "$work/fs" && come removal && kill "$pid" && ended 0 || return
+	sed 's/^/# /' "$work/out"
+	wait $alone && grep -q "  block  .* $stick write, .*: No such device" "$work/alone" &&
+		[ "$(grep -n '  removal ' "$work/alone")" = \
+			"$(wc -l <"$work/alone"):block=/dev/$stick  meta   removal       not watched any more" ] &&
+		lines_are "  superblock  error .* $stick on $work/fs metadata: No such device" "$work/out" 1 ||
+		return
+	stick_events >"$work/edited" && mv "$work/edited" "$work/out"
+	printed <<-EOT
+		plugged
+		disk
+		mounted
+		failed
+		no disk
+		pulled
+		unmounted
+		no file system
+	EOT
+}
+
 test_all_sources_in_one_stream() {
 	ring=$(keyctl newring wqmon @s)
 	make_fs && watch 5 --json "$ring" --mount-ns --fs "$work/fs" --block "$dev" --devices &&
