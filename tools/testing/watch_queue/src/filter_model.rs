@@ -15,15 +15,31 @@ fn matches(rule: &Rule, header: &Header) -> bool {
         && header.info & rule.info_mask == rule.info_filter
 }
 
+/// Returns a subtype that a rule accepts.
+fn subtype_of(rule: &Rule) -> Option<u8> {
+    (0..=255_u8).find(|&bit| rule.subtypes[usize::from(bit) / 32] >> (bit % 32) & 1 != 0)
+}
+
 /// Prepares a filter of `rules`, and sees that it accepts what any of them accepts.
 pub(crate) fn check(rules: &[Rule], headers: &[Header]) {
     let mut filter = Box::new(Filter::EMPTY);
     for rule in rules {
         assert!(filter.add(rule));
     }
-    for header in headers {
-        let wanted = rules.iter().any(|rule| matches(rule, header));
-        assert_eq!(filter.accepts(*header), wanted);
+    // One bit away from what a rule accepts
+    let possible = || rules.iter().filter(|rule| rule.kind >> 24 == 0);
+    let nearby = possible().flat_map(|rule| {
+        subtype_of(rule).into_iter().flat_map(move |subtype| {
+            (7..32).map(move |bit| Header {
+                kind: rule.kind,
+                subtype,
+                info: (rule.info_filter | 8) ^ 1 << bit,
+            })
+        })
+    });
+    for header in headers.iter().copied().chain(nearby) {
+        let wanted = rules.iter().any(|rule| matches(rule, &header));
+        assert_eq!(filter.accepts(header), wanted);
         if header.kind >> 24 != 0 {
             // No message has such a type.
             continue;
@@ -52,10 +68,8 @@ pub(crate) fn check(rules: &[Rule], headers: &[Header]) {
         assert_eq!(rejects, !has_candidate || is_wrong);
     }
     // and those that are made to match
-    for rule in rules.iter().filter(|rule| rule.kind >> 24 == 0) {
-        let subtype =
-            (0..=255_u8).find(|&bit| rule.subtypes[usize::from(bit) / 32] >> (bit % 32) & 1 != 0);
-        if let Some(subtype) = subtype {
+    for rule in possible() {
+        if let Some(subtype) = subtype_of(rule) {
             assert!(filter.accepts(Header {
                 kind: rule.kind,
                 subtype,
