@@ -43,14 +43,14 @@ obj_of() { echo "$trees/$1/linux/build"; }
 
 image_of() {
 	case $1 in
-	um) echo "$(obj_of um)/linux" ;;
+	um | um-*) echo "$(obj_of "$1")/linux" ;;
 	*) echo "$(obj_of "$1")/arch/x86/boot/bzImage" ;;
 	esac
 }
 
 # Further arguments of make for a variant
 arch_of() {
-	[ "$1" != um ] || echo " ARCH=um"
+	case $1 in um | um-*) echo " ARCH=um" ;; esac
 }
 
 # Files with a place in the tree outside of kernel/watch_queue/: which, and where
