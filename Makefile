@@ -30,6 +30,7 @@ help:
 	@echo 'make bench-sources          measure what the sources cost, against having none'
 	@echo 'make fuzz                   fuzz filters and the ring for a minute'
 	@echo 'make litmus                 check what runs without a lock against the memory model of the kernel'
+	@echo 'make torture [MINUTES=10]   do everything at once, in user-mode Linux with KASAN and lockdep'
 	@echo 'make model                  run the code of watches in every interleaving, as it is and with bugs'
 	@echo 'make mutants                change the code that needs no kernel, and see that a test fails each time'
 	@echo 'make check                  formatting, lints, checkpatch, documentation'
@@ -133,6 +134,10 @@ fuzz:
 PHONY += litmus
 litmus:
 	@dev/litmus
+
+PHONY += torture
+torture:
+	@MINUTES="$(MINUTES)" dev/torture
 
 PHONY += model
 model:
