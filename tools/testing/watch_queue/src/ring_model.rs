@@ -133,6 +133,13 @@ impl Ring {
                     model.read += 1;
                     rest = behind;
                 }
+                if copied < bytes.len() {
+                    let left = copied.checked_sub(batch.span().bytes());
+                    match model.items.front() {
+                        Some(Item::Message(next)) => assert!(left.unwrap() < next.len()),
+                        other => panic!("got through in part: {other:?}"),
+                    }
+                }
                 let was_full = self.poster.is_full();
                 let made_room = batch.consume(&mut self.poster);
                 assert_eq!(made_room, was_full);
