@@ -9,7 +9,6 @@
 #include "source.h"
 
 #include <signal.h>
-#include <sys/mman.h>
 
 /* All allocations can fail, not only those that cannot wait. */
 static int enable_faults(void)
@@ -123,8 +122,6 @@ FIXTURE_SETUP(fault)
 {
 	if (enable_faults())
 		SKIP(return, "no fault injection");
-	/* Or the page that a write of the test copies is what fails. */
-	ASSERT_EQ(0, mlockall(MCL_CURRENT));
 	self->source = open_source();
 	if (self->source == -1)
 		SKIP(return, "no /dev/watch_source: load watch_source.ko");
