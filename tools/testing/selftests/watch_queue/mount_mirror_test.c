@@ -253,7 +253,7 @@ static void step(int may_fork)
 	}
 }
 
-/* What has been read */
+/* The number of messages of each kind, and of scans */
 struct count {
 	int events;
 	int losses;

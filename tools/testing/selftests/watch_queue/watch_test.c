@@ -283,9 +283,9 @@ TEST_F(queue, changes_of_a_key_are_told)
 }
 
 /*
- * What GNOME Online Accounts does to notice that Kerberos tickets come and go: all
- * by the read end, which waits, and with a buffer of an odd size.  It does not
- * look at losses.
+ * GNOME Online Accounts watches the keyring of Kerberos tickets like this.  It uses
+ * the read end for everything, waits in read(), and has a buffer of an odd size.  It
+ * ignores losses.
  */
 TEST(gnome_online_accounts_can_watch_a_keyring)
 {

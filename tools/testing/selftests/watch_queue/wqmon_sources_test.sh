@@ -262,7 +262,7 @@ test_stick_that_is_pulled_while_it_is_written_to() {
 	stick=$(sed -n 's/.*added *block \(sd[a-z]*\) .*/\1/p' "$work/out")
 	mkdosfs "/dev/$stick" && mount -t vfat "/dev/$stick" "$work/fs" && come attached &&
 		until_true watches_file_system || return
-	# What watches the disk alone ends when that is gone.
+	# A wqmon that watches only the disk ends when the disk is gone.
 	wqmon --block "/dev/$stick" >"$work/alone" 2>"$work/alone.err" &
 	alone=$!
 	until_true lines_are '^wqmon: watching' "$work/alone.err" 1 || return

@@ -3,9 +3,8 @@
 //! `watch.rs` and all of `watch/`, as they are, in every interleaving in which a thread is
 //! preempted at most so many times.
 //!
-//! The kernel is replaced by what is in `kernel/`: locks are loom's, RCU is a count of readers,
-//! and memory that has been freed is known to be.  See there for what is found, and for what is
-//! not.
+//! The modules in `kernel/` replace the kernel: locks are loom's, RCU is a count of readers, and
+//! freed memory is marked.  [`world`] lists the bugs that a model finds, and those that it cannot.
 
 #![cfg(test)]
 

@@ -16,7 +16,7 @@ pub(crate) type Borrowed<'a> = ArcBorrow<'a, Queue>;
 
 #[repr(C)]
 pub(crate) struct Queue {
-    /// [`ALIVE`], which memory that has been freed has not.
+    /// [`ALIVE`], until the queue is freed.
     mark: u64,
     name: trace::Name,
     watches: SpinLockIrq<Watches>,

@@ -34,7 +34,7 @@ struct Object {
     is_gone: bool,
 }
 
-/// What the threads of a model share.
+/// The data that the threads of a model share.
 struct Shared {
     objects: Vec<core::cell::UnsafeCell<Object>>,
     /// How often a watch was released.

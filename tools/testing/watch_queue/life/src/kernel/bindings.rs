@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What bindgen makes of the kernel's headers, as far as watches need it.
+//! The types and functions of the kernel's headers that watches use, in place of bindgen's.
 
 #![allow(non_camel_case_types)]
 #![allow(clippy::missing_safety_doc, reason = "the requirements are C's")]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The state of the kernel: what is allocated, which nodes are in a tree, who reads under RCU, and
-//! what waits for them.
+//! The state of the kernel: allocations, nodes in trees, readers under RCU, and the callbacks that
+//! wait for those.
 //!
 //! All threads of a model run on the thread of the test, one at a time, so this belongs to that
 //! thread.  They change at [`switch`] and where loom's locks are taken.  All that is accessed
@@ -11,9 +11,9 @@
 //! A grace period is as short as it can be: it ends when the last one leaves that was in a
 //! read-side critical section when it began.
 //!
-//! What is found: memory that is used after it was freed, freed twice or never, or given to RCU
-//! while it is in a tree; a lock that is taken after it was freed; a deadlock; and whatever a test
-//! asserts.  What is not: whether memory is ordered.  The litmus tests are for that.
+//! A model fails if memory is used after it was freed, is freed twice or never, or is given to RCU
+//! while it is in a tree; if a lock is taken after it was freed; at a deadlock; and where a test
+//! asserts.  It cannot find accesses in the wrong order of memory: the litmus tests do that.
 
 use crate::bindings;
 use core::{ffi::c_void, mem};
@@ -38,7 +38,7 @@ pub(crate) fn switch() {
     MEMORY.fetch_add(1, Ordering::SeqCst);
 }
 
-/// What a piece of memory is for.
+/// The type of an allocation.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Watch,
