@@ -548,16 +548,6 @@ static int can_have_all_pages(void)
 	return waitpid(pid, &status, 0) == pid && status == 0;
 }
 
-/* Queues and watches are freed after grace periods, and keys by a worker. */
-#define EXPECT_SOON(what)						\
-	do {								\
-		int tries_ = 500;					\
-									\
-		while (!(what) && --tries_)				\
-			usleep(20000);					\
-		EXPECT_NE(0, tries_);					\
-	} while (0)
-
 TEST_F_TIMEOUT(adversary, nobody_waits_and_nothing_is_left, 7200)
 {
 	double least[NR_PHASES] = { 1, 1 };

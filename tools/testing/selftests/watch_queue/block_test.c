@@ -5,7 +5,6 @@
 #include "sources.h"
 
 #include <dirent.h>
-#include <linux/blkpg.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 
@@ -151,17 +150,13 @@ static uint64_t disk_id(int disk, unsigned int partition)
 
 TEST_F(block, partition)
 {
-	struct blkpg_partition range = { .start = 1 << 20, .length = 1 << 20, .pno = 3 };
-	struct blkpg_ioctl_arg arg = {
-		.op = BLKPG_ADD_PARTITION, .datalen = sizeof(range), .data = &range,
-	};
 	union message message;
 	struct stream part;
 	uint64_t id, added;
 	char node[64];
 	int fd;
 
-	ASSERT_EQ(0, ioctl(self->fd, BLKPG, &arg));
+	ASSERT_EQ(0, change_partition(self->fd, 3, BLKPG_ADD_PARTITION));
 	snprintf(node, sizeof(node), "%s3", self->disk.node);
 	id = disk_id(self->fd, 3);
 	fd = open(node, O_RDONLY | O_DIRECT | O_CLOEXEC);
@@ -185,8 +180,7 @@ TEST_F(block, partition)
 	EXPECT_EQ(2048 + 40, message.block.sector);
 
 	close(fd);
-	arg.op = BLKPG_DEL_PARTITION;
-	ASSERT_EQ(0, ioctl(self->fd, BLKPG, &arg));
+	ASSERT_EQ(0, change_partition(self->fd, 3, BLKPG_DEL_PARTITION));
 	EXPECT_REMOVAL(&part, id);
 	EXPECT_NOTHING(&self->s);
 }
@@ -207,20 +201,16 @@ TEST_F(block, device_that_goes_away)
 	close(fd);
 }
 
-/* What has been written and is still in memory goes to the disk now, or fails. */
+/* Dirty pages are written when the disk is removed, or fail. */
 TEST_F(block, last_writes_to_a_device_that_goes_away)
 {
-	struct blkpg_partition range = { .start = 1 << 20, .length = 1 << 20, .pno = 3 };
-	struct blkpg_ioctl_arg arg = {
-		.op = BLKPG_ADD_PARTITION, .datalen = sizeof(range), .data = &range,
-	};
 	uint64_t id = disk_id(self->fd, 0), part_id = disk_id(self->fd, 3);
 	union message message;
 	struct stream part;
 	char node[64];
 	int fd;
 
-	ASSERT_EQ(0, ioctl(self->fd, BLKPG, &arg));
+	ASSERT_EQ(0, change_partition(self->fd, 3, BLKPG_ADD_PARTITION));
 	snprintf(node, sizeof(node), "%s3", self->disk.node);
 	fd = open(node, O_RDWR | O_CLOEXEC);
 	ASSERT_NE(-1, fd);
@@ -726,7 +716,7 @@ static int set_integrity(const char *node, const char *attribute, int yes)
 		EXPECT_NOTHING(&self->s);				\
 	} while (0)
 
-/* What the disk has is not what its checksums are of: it says so. */
+/* The data on the disk does not match its checksums, and the disk reports that. */
 TEST_F(scsi, corruption_that_the_disk_finds)
 {
 	union message message;
@@ -749,8 +739,8 @@ TEST_F(scsi, corruption_that_the_disk_finds)
 }
 
 /*
- * What was read is changed on its way from the disk, which has done all it had to and is
- * slow to say so.
+ * The data is changed in memory, after the disk has copied it there and before it has
+ * completed the request.
  */
 TEST_F(scsi, corruption_that_the_host_finds)
 {

@@ -175,9 +175,14 @@ static void make_or_remove_disk(void)
 static void divide_disk(void)
 {
 	char node[32];
+	int fd;
 
 	snprintf(node, sizeof(node), "/dev/mirror%u", below(NR_DISKS));
-	change_partition(node, below(2) ? BLKPG_ADD_PARTITION : BLKPG_DEL_PARTITION);
+	fd = open(node, O_RDWR | O_CLOEXEC);
+	if (fd == -1)
+		return;
+	change_partition(fd, 1, below(2) ? BLKPG_ADD_PARTITION : BLKPG_DEL_PARTITION);
+	close(fd);
 }
 
 /* Do something.  Much of it is not possible, and is none the worse for that. */
@@ -237,7 +242,7 @@ static void tidy_up(void)
 	write_to("/sys/devices/system/cpu/cpu1/online", "1");
 }
 
-/* What has been read */
+/* The number of messages of each kind, and of scans */
 struct count {
 	int events;
 	int losses;

@@ -405,6 +405,7 @@ TEST_F(device, device_that_is_selected_with_those_below_it)
 	uint64_t id, part;
 	char path[64], name[32];
 	struct stat st;
+	int fd;
 
 	if (access("/sys/block/nullb0", F_OK) == -1)
 		SKIP(return, "no null_blk in this kernel");
@@ -413,7 +414,10 @@ TEST_F(device, device_that_is_selected_with_those_below_it)
 	ASSERT_EQ(0, open_selected(&disk_stream, path, &id));
 	ASSERT_EQ(0, stat(path, &st));
 	EXPECT_EQ(st.st_ino, id);
-	ASSERT_EQ(0, change_partition(disk.node, BLKPG_ADD_PARTITION));
+	fd = open(disk.node, O_RDWR | O_CLOEXEC);
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, change_partition(fd, 1, BLKPG_ADD_PARTITION));
+	close(fd);
 	ASSERT_TRUE(find_device(&disk_stream, &message, NOTIFY_DEVICE_ADDED, "block", NULL));
 	EXPECT_STREQ("partition", string_of(&message, TYPE));
 	snprintf(name, sizeof(name), "%s", name_of(&message));

@@ -284,18 +284,16 @@ static inline ssize_t write_sectors(int fd, unsigned long sector, size_t count)
 	return pwrite(fd, aligned_buffer(), count * 512, sector * 512);
 }
 
-/* Add the first partition to a disk, or delete it: BLKPG_ADD_PARTITION, BLKPG_DEL_PARTITION. */
-static inline int change_partition(const char *node, int op)
+/*
+ * Add a partition of 1 MiB, which begins at 1 MiB, to a disk that is open, or delete
+ * it: BLKPG_ADD_PARTITION, BLKPG_DEL_PARTITION.
+ */
+static inline int change_partition(int disk, int number, int op)
 {
-	struct blkpg_partition part = { .start = 1 << 20, .length = 1 << 20, .pno = 1 };
+	struct blkpg_partition part = { .start = 1 << 20, .length = 1 << 20, .pno = number };
 	struct blkpg_ioctl_arg arg = { .op = op, .datalen = sizeof(part), .data = &part };
-	int ret, fd = open(node, O_RDWR | O_CLOEXEC);
 
-	if (fd == -1)
-		return -1;
-	ret = ioctl(fd, BLKPG, &arg);
-	close(fd);
-	return ret;
+	return ioctl(disk, BLKPG, &arg);
 }
 
 #endif /* WATCH_QUEUE_TEST_DISK_H */

@@ -8,7 +8,6 @@
 #include "sources.h"
 
 #include <dirent.h>
-#include <linux/blkpg.h>
 
 #define BLOCK		WATCH_TYPE_BLOCK_NOTIFY
 
@@ -63,7 +62,7 @@ FIXTURE(disk)
 	int fd;
 };
 
-/* What the driver makes of a failure */
+/* How the driver reports each failure */
 FIXTURE_VARIANT(disk)
 {
 	const char *name;
@@ -212,16 +211,12 @@ TEST_F(paths, path_and_what_stands_for_it)
 
 TEST_F(paths, partition_that_has_the_sector)
 {
-	struct blkpg_partition range = { .start = 1 << 20, .length = 1 << 20, .pno = 3 };
-	struct blkpg_ioctl_arg arg = {
-		.op = BLKPG_ADD_PARTITION, .datalen = sizeof(range), .data = &range,
-	};
 	union message message;
 	struct stream part;
 	char node[40];
 	int fd;
 
-	ASSERT_EQ(0, ioctl(self->fd, BLKPG, &arg));
+	ASSERT_EQ(0, change_partition(self->fd, 3, BLKPG_ADD_PARTITION));
 	snprintf(node, sizeof(node), "%sp3", self->node);
 	fd = open(node, O_RDONLY | O_DIRECT | O_CLOEXEC);
 	ASSERT_NE(-1, fd);
@@ -237,8 +232,7 @@ TEST_F(paths, partition_that_has_the_sector)
 	EXPECT_EQ(3, message.block.partition);
 	EXPECT_EQ(BAD_READ, message.block.sector);
 	close(fd);
-	arg.op = BLKPG_DEL_PARTITION;
-	ASSERT_EQ(0, ioctl(self->fd, BLKPG, &arg));
+	ASSERT_EQ(0, change_partition(self->fd, 3, BLKPG_DEL_PARTITION));
 	EXPECT_MESSAGE(&part, WATCH_TYPE_META, WATCH_META_REMOVAL_NOTIFICATION, removal);
 	EXPECT_NOTHING(&self->s);
 }

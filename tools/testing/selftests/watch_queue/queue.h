@@ -124,4 +124,17 @@ static inline int is_key_event(const void *message, int subtype)
 	       subtype_of(message) == subtype && length_of(message) == KEY_NOTE;
 }
 
+/*
+ * Files are closed, and queues and watches freed, after grace periods; keys are freed by
+ * a worker.
+ */
+#define EXPECT_SOON(what)						\
+	do {								\
+		int tries_ = 500;					\
+									\
+		while (!(what) && --tries_)				\
+			usleep(20000);					\
+		EXPECT_NE(0, tries_);					\
+	} while (0)
+
 #endif /* WATCH_QUEUE_TEST_QUEUE_H */

@@ -51,6 +51,14 @@ FIXTURE_TEARDOWN(superblock)
 {
 }
 
+/* Remove a disk that is mounted, and of which a file is open. */
+static void remove_mounted(int fd, struct disk *disk)
+{
+	close(fd);
+	umount2(MOUNTED, MNT_DETACH);
+	remove_disk(disk);
+}
+
 /* An ext4 on a disk that can be made to fail */
 FIXTURE(ext4)
 {
@@ -77,9 +85,7 @@ FIXTURE_SETUP(ext4)
 
 FIXTURE_TEARDOWN(ext4)
 {
-	close(self->fd);
-	umount2(MOUNTED, MNT_DETACH);
-	remove_disk(&self->disk);
+	remove_mounted(self->fd, &self->disk);
 }
 
 /* An exFAT: ext4 does not report errors of buffered I/O. */
@@ -105,9 +111,7 @@ FIXTURE_SETUP(exfat)
 
 FIXTURE_TEARDOWN(exfat)
 {
-	close(self->fd);
-	umount2(MOUNTED, MNT_DETACH);
-	remove_disk(&self->disk);
+	remove_mounted(self->fd, &self->disk);
 }
 
 /* A cramfs, which agrees to become writable and does not */
@@ -133,9 +137,7 @@ FIXTURE_SETUP(cramfs)
 
 FIXTURE_TEARDOWN(cramfs)
 {
-	close(self->fd);
-	umount2(MOUNTED, MNT_DETACH);
-	remove_disk(&self->disk);
+	remove_mounted(self->fd, &self->disk);
 }
 
 TEST_F(cramfs, stays_read_only)
@@ -173,9 +175,7 @@ FIXTURE_SETUP(xfs)
 
 FIXTURE_TEARDOWN(xfs)
 {
-	close(self->fd);
-	umount2(MOUNTED, MNT_DETACH);
-	remove_disk(&self->disk);
+	remove_mounted(self->fd, &self->disk);
 }
 
 /* As in fs/xfs/libxfs/xfs_fs.h, which is not among the headers of the kernel */
@@ -753,7 +753,7 @@ TEST_F(xfs, quota)
 	EXPECT_QUOTA();
 }
 
-/* What file systems have in common, and what not */
+/* Any file system; the variants say how they differ */
 FIXTURE(any)
 {
 	struct stream s;
@@ -825,9 +825,7 @@ FIXTURE_SETUP(any)
 
 FIXTURE_TEARDOWN(any)
 {
-	close(self->fd);
-	umount2(MOUNTED, MNT_DETACH);
-	remove_disk(&self->disk);
+	remove_mounted(self->fd, &self->disk);
 }
 
 #define EXPECT_STATE(what)						\
@@ -877,7 +875,7 @@ TEST_F(any, disk_that_is_pulled)
 	EXPECT_MESSAGE(&self->s, SUPERBLOCK, NOTIFY_SUPERBLOCK_ERROR, error);
 	EXPECT_EQ(WATCH_SUPERBLOCK_METADATA, op_of(&message));
 	EXPECT_EQ(ENODEV, error_of(&message));
-	/* What it could not write is an error to some. */
+	/* Some file systems report the writes that fail as errors. */
 	while (next_message(&self->s, &message, NOT_AT_ALL)) {
 		ASSERT_EQ(SUPERBLOCK, type_of(&message));
 		ASSERT_NE(NOTIFY_SUPERBLOCK_READWRITE, subtype_of(&message));
@@ -919,10 +917,8 @@ FIXTURE_SETUP(btrfs)
 
 FIXTURE_TEARDOWN(btrfs)
 {
-	close(self->fd);
-	umount2(MOUNTED, MNT_DETACH);
 	umount2("/root", MNT_DETACH);
-	remove_disk(&self->disk);
+	remove_mounted(self->fd, &self->disk);
 }
 
 /* It cannot write what its transactions need. */
@@ -997,9 +993,7 @@ FIXTURE_SETUP(fat)
 
 FIXTURE_TEARDOWN(fat)
 {
-	close(self->fd);
-	umount2(MOUNTED, MNT_DETACH);
-	remove_disk(&self->disk);
+	remove_mounted(self->fd, &self->disk);
 }
 
 /*

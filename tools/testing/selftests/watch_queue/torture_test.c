@@ -34,7 +34,7 @@
 #define WRITE_END(place)	(210 + (place))
 #define OBJECT(place)		(220 + (place))
 
-/* What half of the workers run as */
+/* The user as whom half of the workers run */
 #define USER		4242
 
 #define MOUNTED		"/tmp/torture_test"
@@ -72,7 +72,7 @@ static const char * const op_names[NR_OPS] = {
 	"sync and die", "poll", "epoll", "fdinfo", "splice", "async", "key", "mount",
 };
 
-/* What comes of it where two meet */
+/* The results of an operation that meets another */
 enum outcome {
 	ATTACHED,
 	ATTACHED_TWICE,
@@ -598,7 +598,7 @@ static void carry_out(enum op op, int place, int worker)
 		filter(place);
 		break;
 	case SEAL:
-		/* What is sealed is of less use. */
+		/* The read end of a sealed queue refuses changes, so few are sealed. */
 		if (any(4) == 0)
 			seal(place);
 		break;
@@ -782,16 +782,6 @@ static int has_nothing_left(uid_t user)
 	}
 	return waitpid(pid, &status, 0) == pid && status == 0;
 }
-
-/* Files are closed and watches freed after grace periods. */
-#define EXPECT_SOON(what)						\
-	do {								\
-		int tries_ = 500;					\
-									\
-		while (!(what) && --tries_)				\
-			usleep(20000);					\
-		EXPECT_NE(0, tries_);					\
-	} while (0)
 
 static long taint(void)
 {
