@@ -5,86 +5,11 @@
  * kmemleak to find.)
  */
 
+#include "fault.h"
 #include "hold.h"
 #include "source.h"
 
 #include <signal.h>
-
-/* All allocations can fail, not only those that cannot wait. */
-static int enable_faults(void)
-{
-	return write_file("/sys/kernel/debug/failslab/verbose", "0") ||
-	       write_file("/sys/kernel/debug/fail_page_alloc/verbose", "0") ||
-	       write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "N") ||
-	       write_file("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N") ||
-	       write_file("/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem", "N") ||
-	       write_file("/sys/kernel/debug/fail_page_alloc/min-order", "0");
-}
-
-static int fail_fd = -1;
-
-/* Have the nth allocation from now on fail. */
-static void arm(int nth)
-{
-	char text[12];
-
-	if (fail_fd == -1)
-		fail_fd = open("/proc/thread-self/fail-nth", O_RDWR);
-	snprintf(text, sizeof(text), "%d", nth);
-	if (pwrite(fail_fd, text, strlen(text), 0) < 0)
-		abort();
-}
-
-/* Returns whether an allocation was made to fail since arm() */
-static int disarm(void)
-{
-	char text[12] = "";
-
-	if (pread(fail_fd, text, sizeof(text) - 1, 0) <= 0 ||
-	    pwrite(fail_fd, "0", 1, 0) < 0)
-		abort();
-	return atoi(text) == 0;
-}
-
-/*
- * Do `call` with the first allocation failing, then with the second, and so on
- * until there are no more.  Where it fails, `after` has to hold.  Some
- * allocations are made again in another way when they fail, so a call in which
- * one failed may succeed; then `undo` makes it undone.  At least one failure has
- * to be injected and reported.
- *
- * The allocators allocate now and then what they need themselves, for instance
- * for kmemleak's records.  That shifts those that follow, and one of them may be
- * passed over: so do it several times.
- */
-#define SWEEPS 8
-
-#define FAIL_EACH(call, error, after, undo)				\
-	do {								\
-		int sweep, nth, calls = 0, failures = 0, result, err;	\
-									\
-		for (sweep = 0, nth = 1; ; calls++, nth++) {		\
-			arm(nth);					\
-			errno = 0;					\
-			result = (call);				\
-			err = errno;					\
-			if (!disarm()) {				\
-				ASSERT_NE(-1, result);			\
-				if (++sweep == SWEEPS)			\
-					break;				\
-				nth = 0;				\
-			} else if (result == -1) {			\
-				failures++;				\
-				EXPECT_EQ(error, err);			\
-				EXPECT_TRUE(after);			\
-				continue;				\
-			}						\
-			undo;						\
-			ASSERT_GT(1000, nth);				\
-		}							\
-		EXPECT_LT(0, failures);					\
-		TH_LOG("%d calls, of which %d failed", calls, failures); \
-	} while (0)
 
 /* A queue as it was before SET_SIZE */
 static int renew(struct queue *q)
@@ -127,8 +52,7 @@ FIXTURE_SETUP(fault)
 		SKIP(return, "no /dev/watch_source: load watch_source.ko");
 	arm(0);
 	ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
-	self->next_fd = dup(0);
-	close(self->next_fd);
+	self->next_fd = next_fd();
 }
 
 FIXTURE_TEARDOWN(fault)
@@ -136,14 +60,6 @@ FIXTURE_TEARDOWN(fault)
 	close(self->q.rd);
 	close(self->q.wr);
 	close(self->source);
-}
-
-static int next_fd(void)
-{
-	int fd = dup(0);
-
-	close(fd);
-	return fd;
 }
 
 TEST_F(fault, making_a_pipe)

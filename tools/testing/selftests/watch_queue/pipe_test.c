@@ -4,6 +4,7 @@
 #include "fixture.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -250,16 +251,39 @@ TEST_F(queue, fdinfo_can_be_read)
 	close(fd);
 }
 
+/* Whichever byte is the first that cannot be written */
 TEST(bad_pointer_for_the_descriptors_makes_no_pipe)
 {
-	int before = dup(0), after;
+	unsigned char *end = end_of_memory();
+	int before = next_fd();
+	size_t room;
 
-	ASSERT_NE(-1, before);
-	close(before);
-	EXPECT_FAILS(EFAULT, pipe2(nowhere(), O_NOTIFICATION_PIPE));
-	after = dup(0);
-	EXPECT_EQ(before, after);
-	close(after);
+	ASSERT_NE(NULL, end);
+	for (room = 0; room < 2 * sizeof(int); room++) {
+		EXPECT_FAILS(EFAULT, pipe2((int *)(end - room), O_NOTIFICATION_PIPE));
+		EXPECT_EQ(before, next_fd());
+	}
+}
+
+/* With room for one descriptor, and with room for none */
+TEST(descriptors_that_are_too_many_make_no_pipe)
+{
+	int before = next_fd(), room;
+	struct rlimit limit;
+	struct queue q;
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &limit));
+	for (room = 0; room < 2; room++) {
+		limit.rlim_cur = before + room;
+		ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &limit));
+		EXPECT_FAILS(EMFILE, open_queue(&q, 0));
+	}
+	limit.rlim_cur = before + 2;
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &limit));
+	EXPECT_EQ(before, next_fd());
+	ASSERT_EQ(0, open_queue(&q, 0));
+	EXPECT_EQ(before, q.rd);
+	EXPECT_EQ(before + 1, q.wr);
 }
 
 TEST(files_that_are_no_pipes_do_not_know_the_ioctls)

@@ -3,7 +3,8 @@
 
 #include "source_fixture.h"
 
-#include <sys/mman.h>
+#include <signal.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 TEST_F(source, every_length_arrives_as_it_was_posted)
@@ -96,18 +97,13 @@ TEST_F(source, capacity_is_in_messages_of_any_length)
  */
 TEST_F(source, fault_in_either_piece_of_a_wrapped_read_loses_nothing)
 {
-	long page = sysconf(_SC_PAGESIZE);
 	struct watch_source_post args = {
 		.id = ID, .type = 5, .length = 100, .count = 8, .numbered = 1,
 	};
-	unsigned char *pages, *end;
+	unsigned char *end = end_of_memory();
 	int room, i, nr_read, first;
 
-	pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, (void *)pages);
-	end = pages + page;
-	ASSERT_EQ(0, munmap(end, page));
+	ASSERT_NE(NULL, end);
 	ASSERT_EQ(0, detach(self->fd, self->q.rd, ID));
 	for (room = 0; room <= 800; room += room % 100 == 98 ? 1 : 7) {
 		struct queue q;
@@ -149,6 +145,63 @@ TEST_F(source, fault_in_either_piece_of_a_wrapped_read_loses_nothing)
 		close(q.rd);
 		close(q.wr);
 	}
+}
+
+static void ignore(int signal)
+{
+	(void)signal;
+}
+
+/* There is room for all messages, so that only a signal can be to blame. */
+TEST_F(source, signals_lose_no_message)
+{
+	const struct itimerval often = { { 0, 700 }, { 0, 700 } }, never = { 0 };
+	struct sigaction action = { .sa_handler = ignore };
+	const int messages = 400;
+	int i = 0, interrupted = 0, status;
+	struct queue q;
+	pid_t pid;
+
+	ASSERT_EQ(0, open_queue(&q, 0));
+	ASSERT_EQ(0, set_size(&q, messages));
+	ASSERT_EQ(0, detach(self->fd, self->q.rd, ID));
+	ASSERT_EQ(0, attach(self->fd, q.rd, ID, TAG));
+	pid = fork();
+	ASSERT_NE(-1, pid);
+	if (pid == 0) {
+		struct watch_source_post args = {
+			.id = ID, .type = 5, .length = 16, .count = 1, .numbered = 1,
+		};
+
+		for (; args.number < messages; args.number++) {
+			if (post(self->fd, &args))
+				_exit(1);
+			usleep(1500);
+		}
+		_exit(0);
+	}
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &often, NULL));
+	while (i < messages) {
+		ssize_t bytes = read(q.rd, self->buffer, 16);
+		uint32_t number;
+
+		if (bytes == -1 && errno == EINTR) {
+			interrupted++;
+			continue;
+		}
+		ASSERT_EQ(16, bytes);
+		memcpy(&number, self->buffer + 12, sizeof(number));
+		ASSERT_EQ(i, (int)number);
+		i++;
+	}
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_LT(0, interrupted);
+	TH_LOG("%d messages, %d reads interrupted", messages, interrupted);
+	close(q.rd);
+	close(q.wr);
 }
 
 TEST_F(source, interrupts_that_are_on_stay_on)

@@ -12,6 +12,8 @@
 #include "open_queue.h"
 #include "../kselftest_harness.h"
 
+#include <sys/mman.h>
+
 /* The size of a message about a key, and that of a loss or short removal */
 #define KEY_NOTE	((ssize_t)sizeof(struct key_notification))
 #define HEADER		((ssize_t)sizeof(struct watch_notification))
@@ -23,6 +25,27 @@
 static inline void *nowhere(void)
 {
 	return (void *)strtoul("8", NULL, 10);
+}
+
+/* Where memory ends: there is a page before it, and nothing can be behind it. */
+static inline unsigned char *end_of_memory(void)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	unsigned char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (pages == MAP_FAILED || mprotect(pages + page, page, PROT_NONE) == -1)
+		return NULL;
+	return pages + page;
+}
+
+/* The lowest descriptor that is free */
+static inline int next_fd(void)
+{
+	int fd = dup(0);
+
+	close(fd);
+	return fd;
 }
 
 /* Expect a call to fail with an errno. */

@@ -4,9 +4,11 @@
 #include "fixture.h"
 
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+
+/* Long enough for a child to be where it waits, in microseconds */
+#define A_WHILE		100000
 
 TEST_F(queue, message_says_what_happened_to_which_key)
 {
@@ -88,16 +90,41 @@ TEST_F(queue, bad_pointer_consumes_nothing)
 
 TEST_F(queue, fault_on_the_way_returns_what_was_whole)
 {
-	long page = sysconf(_SC_PAGESIZE);
-	unsigned char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
-				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char *end = end_of_memory();
 
-	ASSERT_NE(MAP_FAILED, (void *)pages);
-	ASSERT_EQ(0, munmap(pages + page, page));
+	ASSERT_NE(NULL, end);
 	ASSERT_EQ(0, touch_times(&self->q, 3));
-	EXPECT_EQ(2 * KEY_NOTE, read(self->q.rd, pages + page - 40, 80));
-	EXPECT_TRUE(is_key_event(pages + page - 40, NOTIFY_KEY_SETATTR));
+	EXPECT_EQ(2 * KEY_NOTE, read(self->q.rd, end - 40, 80));
+	EXPECT_TRUE(is_key_event(end - 40, NOTIFY_KEY_SETATTR));
 	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, 80));
+}
+
+/* Of three messages, whichever byte is the first that cannot be written */
+TEST_F(queue, fault_at_any_byte_loses_nothing)
+{
+	unsigned char *end = end_of_memory();
+	ssize_t room, whole;
+	int in_pieces;
+
+	ASSERT_NE(NULL, end);
+	for (in_pieces = 0; in_pieces < 2; in_pieces++) {
+		for (room = 0; room < 3 * KEY_NOTE; room++) {
+			/* Up to the end, and beyond it */
+			struct iovec pieces[2] = {
+				{ end - room, room }, { end, 3 * KEY_NOTE - room },
+			};
+
+			ASSERT_EQ(0, touch_times(&self->q, 3));
+			whole = room / KEY_NOTE * KEY_NOTE;
+			errno = 0;
+			EXPECT_EQ(whole ?: -1,
+				  in_pieces ? readv(self->q.rd, pieces, 2) :
+					      read(self->q.rd, end - room, 3 * KEY_NOTE));
+			EXPECT_EQ(whole ? 0 : EFAULT, errno);
+			EXPECT_EQ(3 * KEY_NOTE - whole, read(self->q.rd, self->buffer, 100));
+			EXPECT_TRUE(is_key_event(self->buffer, NOTIFY_KEY_SETATTR));
+		}
+	}
 }
 
 TEST_F(queue, readv_fills_its_pieces)
@@ -189,16 +216,48 @@ static void ignore(int signal)
 	(void)signal;
 }
 
+static ssize_t read_in_pieces(int fd, void *buffer, size_t room)
+{
+	struct iovec pieces[2] = { { buffer, 3 }, { buffer + 3, room - 3 } };
+
+	return readv(fd, pieces, 2);
+}
+
 TEST_F(queue, signal_interrupts_a_waiting_read)
 {
+	ssize_t (*const ways[])(int, void *, size_t) = { read, read_in_pieces };
 	struct sigaction action = { .sa_handler = ignore };
+	size_t i;
 
 	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, 0));
 	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
-	ualarm(50000, 0);
-	EXPECT_FAILS(EINTR, read(self->q.rd, self->buffer, 100));
+	for (i = 0; i < ARRAY_SIZE(ways); i++) {
+		ualarm(50000, 0);
+		EXPECT_FAILS(EINTR, ways[i](self->q.rd, self->buffer, 100));
+		ASSERT_EQ(0, touch(&self->q));
+		EXPECT_EQ(KEY_NOTE, ways[i](self->q.rd, self->buffer, 100));
+	}
+}
+
+TEST_F(queue, read_goes_on_after_a_signal_that_restarts)
+{
+	struct sigaction action = { .sa_handler = ignore, .sa_flags = SA_RESTART };
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, 0));
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	pid = fork();
+	ASSERT_NE(-1, pid);
+	if (pid == 0)
+		_exit(read(self->q.rd, self->buffer, 100) != KEY_NOTE);
+	usleep(A_WHILE);
+	ASSERT_EQ(0, kill(pid, SIGUSR1));
+	usleep(A_WHILE);
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
 	ASSERT_EQ(0, touch(&self->q));
-	EXPECT_EQ(KEY_NOTE, read(self->q.rd, self->buffer, 100));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
 }
 
 TEST_F(queue, end_of_file_comes_after_the_last_message)
@@ -233,7 +292,9 @@ TEST_F(queue, closing_the_write_end_wakes_a_reader)
 
 TEST_F(queue, fionread_counts_bytes)
 {
+	unsigned char *end = end_of_memory();
 	int bytes = -1;
+	size_t room;
 
 	ASSERT_EQ(0, ioctl(self->q.rd, FIONREAD, &bytes));
 	EXPECT_EQ(0, bytes);
@@ -242,11 +303,10 @@ TEST_F(queue, fionread_counts_bytes)
 	EXPECT_EQ(3 * (int)KEY_NOTE, bytes);
 	ASSERT_EQ(0, ioctl(self->q.wr, FIONREAD, &bytes));
 	EXPECT_EQ(3 * (int)KEY_NOTE, bytes);
-	EXPECT_FAILS(EFAULT, ioctl(self->q.rd, FIONREAD, 8));
+	ASSERT_NE(NULL, end);
+	for (room = 0; room < sizeof(bytes); room++)
+		EXPECT_FAILS(EFAULT, ioctl(self->q.rd, FIONREAD, end - room));
 }
-
-/* Long enough for a child to be where it waits, in microseconds */
-#define A_WHILE		100000
 
 /* In a child: wait until what is there has been read. */
 static pid_t start_sync(int fd)

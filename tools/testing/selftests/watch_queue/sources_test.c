@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Attaching a queue with IOC_WATCH_QUEUE_ADD_WATCH, whatever the source */
 
+#include "fdinfo.h"
 #include "sources.h"
 
 #include <linux/nsfs.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 /* A type that no source has yet */
@@ -136,21 +136,10 @@ TEST_F(sources, id_of_the_object_is_returned)
 	};
 	union message message;
 	uint64_t ns_id;
-	size_t page = getpagesize();
-	void *readonly;
 
 	if (!has_source(WATCH_TYPE_MOUNT_NOTIFY))
 		SKIP(return, "no mount notifications in this kernel");
 	ASSERT_EQ(0, ioctl(self->fd, NS_GET_MNTNS_ID, &ns_id));
-
-	/* If it cannot be written, nothing has changed. */
-	readonly = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, readonly);
-	memcpy(readonly, &watch, sizeof(watch));
-	ASSERT_EQ(0, mprotect(readonly, page, PROT_READ));
-	EXPECT_FAILS(EFAULT, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH, readonly));
-	EXPECT_FAILS(EBADSLT, ioctl(self->s.rd, IOC_WATCH_QUEUE_REMOVE_WATCH, readonly));
-	EXPECT_NOTHING(&self->s);
 
 	ASSERT_EQ(0, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH, &watch));
 	EXPECT_EQ(ns_id, watch.id);
@@ -161,6 +150,80 @@ TEST_F(sources, id_of_the_object_is_returned)
 	ASSERT_TRUE(next_message(&self->s, &message, SOON));
 	EXPECT_EQ(WATCH_META_REMOVAL_NOTIFICATION, subtype_of(&message));
 	EXPECT_EQ(ns_id, message.removal.id);
+}
+
+/* Whichever byte is the first that cannot be read, and those that cannot be written */
+TEST_F(sources, request_that_cannot_be_read_changes_nothing)
+{
+	struct {
+		struct watch_queue_watch watch;
+		uint64_t later;
+	} args = {
+		.watch = {
+			.source = WATCH_TYPE_MOUNT_NOTIFY,
+			.fd = self->fd,
+			.tag = TAG,
+		},
+	};
+	const size_t known = sizeof(args.watch);
+	unsigned char *end = end_of_memory(), *page = end - getpagesize();
+	union message message;
+	size_t there;
+
+	if (!has_source(WATCH_TYPE_MOUNT_NOTIFY))
+		SKIP(return, "no mount notifications in this kernel");
+	ASSERT_NE(NULL, end);
+	for (there = 0; there < sizeof(args); there++) {
+		memcpy(end - there, &args, there);
+		EXPECT_FAILS(EFAULT, with_size(self->s.rd, sizeof(args), end - there));
+		if (there < known)
+			EXPECT_FAILS(EFAULT, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH,
+						   end - there));
+	}
+	/* The id cannot be written. */
+	memcpy(page, &args, sizeof(args));
+	ASSERT_EQ(0, mprotect(page, getpagesize(), PROT_READ));
+	EXPECT_FAILS(EFAULT, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH, page));
+	EXPECT_FAILS(EBADSLT, ioctl(self->s.rd, IOC_WATCH_QUEUE_REMOVE_WATCH, page));
+	ASSERT_EQ(0, mprotect(page, getpagesize(), PROT_READ | PROT_WRITE));
+	EXPECT_STREQ("no such line", fdinfo_line(self->s.rd, "watch", 0));
+
+	ASSERT_EQ(0, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH, &args));
+	for (there = 0; there < known; there++) {
+		memcpy(end - there, &args, there);
+		EXPECT_FAILS(EFAULT, ioctl(self->s.rd, IOC_WATCH_QUEUE_REMOVE_WATCH, end - there));
+	}
+	EXPECT_FAILS(EBUSY, add_watch(self->s.rd, WATCH_TYPE_MOUNT_NOTIFY, self->fd, 0));
+	EXPECT_NOTHING(&self->s);
+	/* Here nothing has to be written. */
+	memcpy(page, &args, known);
+	ASSERT_EQ(0, mprotect(page, getpagesize(), PROT_READ));
+	EXPECT_EQ(0, ioctl(self->s.rd, IOC_WATCH_QUEUE_REMOVE_WATCH, page));
+}
+
+/* So that it can be made again as it is. */
+TEST_F(sources, request_that_failed_is_what_it_was)
+{
+	const struct rlimit none = { .rlim_cur = 0, .rlim_max = 4096 };
+	struct watch_queue_watch watch = {
+		.source = WATCH_TYPE_MOUNT_NOTIFY,
+		.fd = self->fd,
+		.tag = TAG,
+	}, before = watch;
+	struct rlimit some;
+
+	if (!has_source(WATCH_TYPE_MOUNT_NOTIFY))
+		SKIP(return, "no mount notifications in this kernel");
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &some));
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &none));
+	EXPECT_FAILS(EAGAIN, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH, &watch));
+	EXPECT_EQ(0, memcmp(&before, &watch, sizeof(watch)));
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &some));
+	EXPECT_EQ(0, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH, &watch));
+	EXPECT_NE(0, watch.id);
+	watch = before;
+	EXPECT_FAILS(EBUSY, ioctl(self->s.rd, IOC_WATCH_QUEUE_ADD_WATCH, &watch));
+	EXPECT_EQ(0, memcmp(&before, &watch, sizeof(watch)));
 }
 
 static int get_source(int queue, uint32_t source, struct watch_queue_source *found)
@@ -242,6 +305,25 @@ TEST_F(sources, watches_count_against_the_limit)
 	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &limit));
 	EXPECT_FAILS(EAGAIN, add_watch(queue, WATCH_TYPE_MOUNT_NOTIFY, self->fd, 0));
 	EXPECT_FAILS(EBADSLT, remove_watch(queue, WATCH_TYPE_MOUNT_NOTIFY, self->fd, 0));
+}
+
+/* Whichever byte is the first that cannot be read, and those that cannot be written */
+TEST_F(sources, question_that_cannot_be_read_or_answered)
+{
+	const struct watch_queue_source question = { .source = WATCH_TYPE_META };
+	unsigned char *end = end_of_memory(), *page = end - getpagesize();
+	size_t there;
+
+	ASSERT_NE(NULL, end);
+	for (there = 0; there < sizeof(question); there++) {
+		memcpy(end - there, &question, there);
+		EXPECT_FAILS(EFAULT, ioctl(self->s.rd, IOC_WATCH_QUEUE_GET_SOURCE, end - there));
+	}
+	memcpy(page, &question, sizeof(question));
+	ASSERT_EQ(0, mprotect(page, getpagesize(), PROT_READ));
+	EXPECT_FAILS(EFAULT, ioctl(self->s.rd, IOC_WATCH_QUEUE_GET_SOURCE, page));
+	ASSERT_EQ(0, mprotect(page, getpagesize(), PROT_READ | PROT_WRITE));
+	EXPECT_EQ(0, ioctl(self->s.rd, IOC_WATCH_QUEUE_GET_SOURCE, page));
 }
 
 TEST_F(sources, file_that_is_not_open)
