@@ -68,7 +68,11 @@ pub(super) fn ioctl(queue: Borrowed<'_>, mode: Mode, cmd: u32, arg: usize) -> Re
         _ => match any_size(cmd) {
             ADD_WATCH => {
                 let request = read_request(from, _IOC_SIZE(cmd))?;
-                sources::add(queue, &request, &|id| write_id(from, id))
+                sources::add(queue, &request, &|id| write_id(from, id)).inspect_err(|_| {
+                    // So that the same request can be made again.  What could not be written was
+                    // not written before, either.
+                    let _ = write_id(from, request.id);
+                })
             }
             REMOVE_WATCH => sources::remove(queue, &read_request(from, _IOC_SIZE(cmd))?),
             GET_SOURCE => get_source(from, _IOC_SIZE(cmd)),
