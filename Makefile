@@ -167,7 +167,7 @@ print-objtree:
 print-srctree:
 	@$(lib) tree_of $(VARIANT)
 print-makeflags:
-	@flags=$$(dev/setup --print) && echo "$$flags$$($(lib) arch_of $(VARIANT))"
+	@flags=$$(dev/setup --print) && $(lib) flags_of $(VARIANT) "$$flags"
 
 PHONY += install uninstall
 install:

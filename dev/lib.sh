@@ -53,6 +53,14 @@ arch_of() {
 	case $1 in um | um-*) echo " ARCH=um" ;; esac
 }
 
+# flags_of VARIANT FLAGS: what make is called with for a variant, from what dev/setup
+# prints.  Distributions build with GCC; bindgen needs libclang all the same.
+flags_of() {
+	local flags=$2
+	[ "$1" != debian ] || flags=$(sed 's/LLVM=[^ ]* //' <<<"$flags")
+	echo "$flags$(arch_of "$1")"
+}
+
 # Files with a place in the tree outside of kernel/watch_queue/: which, and where
 placed_files() {
 	cat <<-'EOT'
