@@ -114,6 +114,17 @@ patched_copies() {
 	done
 }
 
+# as_root COMMAND...: by sudo where that has to be
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		die "run as root, or install sudo, to install: ${*: -1}"
+	fi
+}
+
 # read_suite DIR SUITE: have apt read the package list of one suite, into DIR, and
 # say there in apt.conf how to use it.  The mirror is the one that this machine
 # uses already; the lists of the system stay as they are.  What it prints is why
