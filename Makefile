@@ -5,8 +5,8 @@
 
 VARIANT ?= rust
 
-ifneq ($(filter-out rust called c debug um sources,$(VARIANT)),)
-$(error There is no VARIANT '$(VARIANT)'; there are: rust called c debug rt um sources)
+ifneq ($(filter-out rust called c debug um sources debian,$(VARIANT)),)
+$(error There is no VARIANT '$(VARIANT)'; there are: rust called c debug rt um sources debian)
 endif
 
 lib = bash -c '. dev/lib.sh && "$$@"' lib
@@ -17,6 +17,7 @@ PHONY += help
 help:
 	@echo 'make run                    boot the kernel in QEMU and watch keyctl print events'
 	@echo 'make run VARIANT=sources    watch mounts, a file system, a disk and devices with it'
+	@echo 'make run VARIANT=debian     boot Debian 13 with systemd, and get a shell in it'
 	@echo 'make shell                  boot it and get a shell in the guest'
 	@echo 'make test                   run the tests that each change has to pass; the last line is'
 	@echo '                              "N passed, N failed, N skipped"'
@@ -25,6 +26,7 @@ help:
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
 	@echo 'make test-rt                run tests of contexts and waiting in a real-time kernel with lockdep'
 	@echo 'make test-sources           run the tests of the sources: mounts, file systems, disks, devices'
+	@echo 'make test-debian [MINUTES=1] run Debian 13 with systemd, and wqmon from its package in it'
 	@echo 'make bench                  measure what it costs against the C implementation'
 	@echo 'make record-speed           record the instructions that make test compares with'
 	@echo 'make bench-sources          measure what the sources cost, against having none'
@@ -47,8 +49,8 @@ help:
 	@echo 'make clean                  remove all that was built and fetched'
 	@echo
 	@echo 'All of them take VARIANT=rust (default), called, whose helpers are not inlined into Rust,'
-	@echo 'c, which is mainline as it is, debug, rt, um or sources, and LINUX_SRC=DIR to start from a'
-	@echo 'Linux tree of yours.'
+	@echo 'c, which is mainline as it is, debug, rt, um, sources or debian, and LINUX_SRC=DIR to start'
+	@echo 'from a Linux tree of yours.'
 
 export LINUX_SRC
 
@@ -78,14 +80,22 @@ PHONY += run
 ifeq ($(VARIANT),sources)
 run: guest-with-tools
 	@PLUG=1 TIMEOUT=300 $(boot) demo-sources
+else ifeq ($(VARIANT),debian)
+run: kernel
+	@DISK=$$(dev/debian-guest "$$($(lib) eval 'echo $$trees/debian/guest.cpio.gz')") && export DISK && \
+		PLUG=1 MEMORY=2G $(boot) sh
 else
 run: guest
 	@TIMEOUT=120 $(boot) demo
 endif
 
 PHONY += shell
+ifeq ($(VARIANT),debian)
+shell: run
+else
 shell: guest-with-tools
 	@PLUG=$(filter sources,$(VARIANT)) $(boot) sh
+endif
 
 PHONY += test
 test:
@@ -114,6 +124,10 @@ test-rt:
 PHONY += test-sources
 test-sources:
 	@dev/run-tests sources
+
+PHONY += test-debian
+test-debian:
+	@MINUTES="$(MINUTES)" dev/run-tests debian
 
 PHONY += bench
 bench:
