@@ -13,6 +13,8 @@ use crate::{
 
 pub(crate) const EXIT_SUCCESS: u8 = 0;
 pub(crate) const EXIT_FAILURE: u8 = 1;
+/// As clap ends
+pub(crate) const EXIT_USAGE: u8 = 2;
 pub(crate) const EXIT_UNSUPPORTED: u8 = 3;
 pub(crate) const EXIT_TOO_FEW: u8 = 4;
 
@@ -64,7 +66,7 @@ Exit codes:
   0  the end was asked for: by --count, by --timeout alone, by a signal, by who
      reads the output; or nothing is left to watch
   1  something failed
-  2  the command line is wrong
+  2  the command line, or what is in the configuration, is wrong
   3  this kernel does not have it: queues, notifications of what was to be
      watched, or statistics
   4  there were fewer events than --count";

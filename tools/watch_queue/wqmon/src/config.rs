@@ -104,9 +104,10 @@ struct FileRun {
 
 impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        let of_file = |message: String| Failure::new(format!("{}: {message}", path.display()));
-        let text = fs::read_to_string(path).map_err(|error| of_file(reason(&error)))?;
-        Self::parse(&text).map_err(of_file)
+        let of_file = |message: String| format!("{}: {message}", path.display());
+        let text = fs::read_to_string(path)
+            .map_err(|error| Failure::new(of_file(reason(&error))))?;
+        Self::parse(&text).map_err(|message| Failure::usage(of_file(message)))
     }
 
     /// A command line, as if it were a file.

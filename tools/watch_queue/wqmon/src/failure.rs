@@ -50,6 +50,14 @@ impl Failure {
         }
     }
 
+    /// What was asked for is wrong, and stays so.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self {
+            code: cli::EXIT_USAGE,
+            ..Self::new(message)
+        }
+    }
+
     /// An early end without a failure.
     pub(crate) fn early_end(message: impl fmt::Display) -> Self {
         Self {

@@ -62,6 +62,17 @@ fn a_wrong_configuration_is_refused_with_the_reason() {
     assert_eq!(stderr, "wqmon: /nowhere.toml: No such file or directory\n");
 }
 
+/// The service is not started again then: `RestartPreventExitStatus=` has this code.
+#[test]
+fn nonsense_in_the_configuration_is_as_on_the_command_line() {
+    let file = std::env::temp_dir().join(format!("wqmon-{}.toml", std::process::id()));
+    std::fs::write(&file, "nonsense = 1\n").unwrap();
+    let (code, stderr) = wqmon(&["--config", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("unknown field `nonsense`"), "{stderr}");
+}
+
 #[test]
 fn top_needs_a_terminal() {
     let (code, stderr) = wqmon(&["top", "@s"]);
