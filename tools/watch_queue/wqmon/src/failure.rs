@@ -50,7 +50,7 @@ impl Failure {
         }
     }
 
-    /// What was asked for is wrong, and stays so.
+    /// The request itself is wrong, so that trying again is no use.
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self {
             code: cli::EXIT_USAGE,
