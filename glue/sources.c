@@ -18,7 +18,9 @@
 #include <linux/watch_sources.h>
 #include <net/net_namespace.h>
 
+#ifdef CONFIG_WATCH_DEVICE
 #include "../../../drivers/base/base.h"
+#endif
 #ifdef CONFIG_WATCH_DEVICE_USB
 #include "../../../drivers/usb/core/usb.h"
 #endif
@@ -95,16 +97,27 @@ int watch_source_ask_security(u32 type, struct file *file)
 {
 	int error = 0;
 
-	if (type == WATCH_TYPE_MOUNT_NOTIFY)
+	switch (type) {
+#ifdef CONFIG_WATCH_MOUNT
+	case WATCH_TYPE_MOUNT_NOTIFY:
 		error = security_path_notify(&file->f_path,
 					     FS_MNT_ATTACH | FS_MNT_DETACH,
 					     FSNOTIFY_OBJ_TYPE_MNTNS);
-	else if (type == WATCH_TYPE_SUPERBLOCK_NOTIFY)
+		break;
+#endif
+#ifdef CONFIG_WATCH_SUPERBLOCK
+	case WATCH_TYPE_SUPERBLOCK_NOTIFY:
 		error = security_path_notify(&file->f_path, FS_ERROR,
 					     FSNOTIFY_OBJ_TYPE_SB);
-	else if (type == WATCH_TYPE_DEVICE_NOTIFY)
+		break;
+#endif
+#ifdef CONFIG_WATCH_DEVICE
+	case WATCH_TYPE_DEVICE_NOTIFY:
 		error = security_socket_create(AF_NETLINK, SOCK_RAW,
 					       NETLINK_KOBJECT_UEVENT, 0);
+		break;
+#endif
+	}
 	return error ?: security_watch_object(type, file);
 }
 
