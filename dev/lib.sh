@@ -73,6 +73,7 @@ placed_files() {
 		samples/rust/watch_ticks.c samples/rust/watch_ticks.c
 		Documentation/core-api/watch_queue.rst Documentation/core-api/watch_queue.rst
 		Documentation/core-api/watch_queue-history.rst Documentation/core-api/watch_queue-history.rst
+		Documentation/core-api/watch_queue-sources.rst Documentation/core-api/watch_queue-sources.rst
 	EOT
 }
 
@@ -83,35 +84,47 @@ diff_of() {
 
 # removed_by STEP: the files that a step removes
 removed_by() {
-	sed -n '/^$/q;s/^Removes: *//p' "$1"
+	sed -n '/^$/q;s/^Removes: *//p' "$1" | tr ' ' '\n'
 }
 
-# The files that the steps in dev/patches/ touch; of all steps, if none are named
+# The steps in dev/patches/, in order, but for those that are for later
+steps() {
+	grep -L '^Later: ' "$top"/dev/patches/[0-9]*/[0-9]*
+}
+
+# The files that steps touch; those of now, if none are named
 touched_files() {
-	[ "$#" -gt 0 ] || set -- "$top"/dev/patches/[0-9]*
+	# shellcheck disable=SC2046 # words
+	[ "$#" -gt 0 ] || set -- $(steps)
 	{
 		sed -n 's,^\(---\|+++\) [ab]/\([^\t]*\).*,\2,p' "$@"
 		for step in "$@"; do removed_by "$step"; done
 	} | sort -u
 }
 
-# patched_copies PRISTINE DIR: what the steps make of the files they touch
+# patched_copies PRISTINE DIR: what the steps of now make of the files they touch
 patched_copies() {
 	local file step
 	for file in $(touched_files); do
 		mkdir -p "$2/$(dirname "$file")"
 		[ ! -f "$1/$file" ] || cp "$1/$file" "$2/$file"
 	done
-	for step in "$top"/dev/patches/[0-9]*; do
-		for file in $(removed_by "$step"); do
-			rm "$2/$file" || return
-		done
-		[ -n "$(diff_of "$step")" ] || continue
-		diff_of "$step" | patch -s -d "$2" -p1 --no-backup-if-mismatch -r - >&2 || {
+	for step in $(steps); do
+		apply_step "$step" "$2" || {
 			say "${step##*/} does not apply to $1"
 			return 1
 		}
 	done
+}
+
+# apply_step STEP DIR: what a step removes and changes, in a tree or a part of one
+apply_step() {
+	local file
+	for file in $(removed_by "$1"); do
+		rm "$2/$file" || return
+	done
+	[ -z "$(diff_of "$1")" ] ||
+		diff_of "$1" | patch -s -d "$2" -p1 --no-backup-if-mismatch -r - >&2
 }
 
 # as_root COMMAND...: by sudo where that has to be

@@ -11,6 +11,11 @@
 #define _LINUX_WATCH_QUEUE_H
 
 #include <uapi/linux/watch_queue.h>
+
+#ifdef CONFIG_WATCH_QUEUE_C
+#include <linux/watch_queue_c.h>
+#endif
+
 #include <linux/atomic.h>
 #include <linux/errno.h>
 #include <linux/kconfig.h>
@@ -26,7 +31,7 @@ struct inode;
 struct watch_list;
 struct watch_queue;
 
-#ifdef CONFIG_WATCH_QUEUE
+#ifdef CONFIG_WATCH_QUEUE_RUST
 
 /**
  * struct watch - One object watched by one queue.
@@ -203,7 +208,7 @@ static inline void remove_watch_list(struct watch_list *wlist, u64 id)
  */
 #define watch_sizeof(STRUCT) (sizeof(STRUCT) << WATCH_INFO_LENGTH__SHIFT)
 
-#else /* !CONFIG_WATCH_QUEUE */
+#else /* !CONFIG_WATCH_QUEUE_RUST */
 
 static inline int watch_queue_init_inode(struct inode *inode)
 {
@@ -219,6 +224,6 @@ static inline long watch_queue_fcntl(struct file *file, unsigned int cmd)
 	return -EBADF;
 }
 
-#endif /* CONFIG_WATCH_QUEUE */
+#endif /* CONFIG_WATCH_QUEUE_RUST */
 
 #endif /* _LINUX_WATCH_QUEUE_H */
