@@ -5,8 +5,8 @@
 
 VARIANT ?= rust
 
-ifneq ($(filter-out rust called c debug um sources debian,$(VARIANT)),)
-$(error There is no VARIANT '$(VARIANT)'; there are: rust called c debug rt um sources debian)
+ifneq ($(filter-out rust called c chosen-c debug rt um sources debian,$(VARIANT)),)
+$(error There is no VARIANT '$(VARIANT)'; there are: rust called c chosen-c debug rt um sources debian)
 endif
 
 lib = bash -c '. dev/lib.sh && "$$@"' lib
@@ -22,6 +22,7 @@ help:
 	@echo 'make test                   run the tests that each change has to pass; the last line is'
 	@echo '                              "N passed, N failed, N skipped"'
 	@echo 'make test-c                 run the same kselftests on the C implementation'
+	@echo 'make test-chosen-c          run them where C is chosen in the tree that has both'
 	@echo 'make test-um                run all tests in user-mode Linux, where races are of real CPUs'
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
 	@echo 'make test-rt                run tests of contexts and waiting in a real-time kernel with lockdep'
@@ -39,7 +40,8 @@ help:
 	@echo 'make patches [DIR=DIR]      write the project as a series of patches for Linux'
 	@echo 'make test-patches           apply that, and build after each patch'
 	@echo 'make kernel                 build the kernel only'
-	@echo 'make install KDIR=DIR       wire the project into your own Linux 7.3 tree'
+	@echo 'make install KDIR=DIR       wire the project into your own Linux 7.3 tree, beside the C;'
+	@echo '                              with ONLY_RUST=1 instead of it'
 	@echo 'make uninstall KDIR=DIR     take it out again'
 	@echo 'make -s print-image         where the kernel is; likewise print-objtree, print-srctree'
 	@echo 'make -s print-makeflags     make -C $$(make -s print-objtree) $$(make -s print-makeflags)'
@@ -49,8 +51,8 @@ help:
 	@echo 'make clean                  remove all that was built and fetched'
 	@echo
 	@echo 'All of them take VARIANT=rust (default), called, whose helpers are not inlined into Rust,'
-	@echo 'c, which is mainline as it is, debug, rt, um, sources or debian, and LINUX_SRC=DIR to start'
-	@echo 'from a Linux tree of yours.'
+	@echo 'c, which is mainline as it is, chosen-c, which is ours with C chosen, debug, rt, um, sources'
+	@echo 'or debian, and LINUX_SRC=DIR to start from a Linux tree of yours.'
 
 export LINUX_SRC
 
@@ -108,6 +110,10 @@ ledger:
 PHONY += test-c
 test-c:
 	@dev/run-tests c
+
+PHONY += test-chosen-c
+test-chosen-c:
+	@dev/run-tests chosen-c
 
 PHONY += test-um
 test-um:
@@ -185,7 +191,7 @@ print-makeflags:
 
 PHONY += install uninstall
 install:
-	@dev/install "$(KDIR)"
+	@dev/install $(if $(ONLY_RUST),--only-rust) "$(KDIR)"
 uninstall:
 	@dev/install --remove "$(KDIR)"
 
