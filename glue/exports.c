@@ -4,13 +4,8 @@
  * Rust, where there is no EXPORT_SYMBOL() yet.
  */
 
-#include <linux/build_bug.h>
 #include <linux/export.h>
-#include <linux/fcntl.h>
 #include <linux/watch_queue.h>
-
-/* The header for userspace has the number of each architecture. */
-static_assert(O_NOTIFICATION_PIPE == O_EXCL);
 
 #define RUST_EXPORT EXPORT_SYMBOL
 

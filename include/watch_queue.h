@@ -226,4 +226,13 @@ static inline long watch_queue_fcntl(struct file *file, unsigned int cmd)
 
 #endif /* CONFIG_WATCH_QUEUE_RUST */
 
+#ifndef CONFIG_WATCH_QUEUE_C
+struct pipe_inode_info;
+
+static inline int watch_queue_init(struct pipe_inode_info *pipe)
+{
+	return -ENOPKG;
+}
+#endif
+
 #endif /* _LINUX_WATCH_QUEUE_H */
