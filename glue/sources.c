@@ -8,17 +8,17 @@
 #include <linux/cred.h>
 #include <linux/export.h>
 #include <linux/fsnotify_backend.h>
-#include <linux/net.h>
-#include <linux/netlink.h>
-#include <linux/nsproxy.h>
 #include <linux/sched.h>
 #include <linux/security.h>
 #include <linux/slab.h>
-#include <linux/usb.h>
 #include <linux/watch_sources.h>
-#include <net/net_namespace.h>
 
 #ifdef CONFIG_WATCH_DEVICE
+#include <linux/net.h>
+#include <linux/netlink.h>
+#include <linux/nsproxy.h>
+#include <linux/usb.h>
+#include <net/net_namespace.h>
 #include "../../../drivers/base/base.h"
 #endif
 #ifdef CONFIG_WATCH_DEVICE_USB

@@ -281,7 +281,8 @@ struct superblock_error_notification {
 };
 
 /*
- * A quota was exceeded.  Not repeated until there was room again.
+ * A quota was exceeded.  Not repeated until there was room again, except by XFS
+ * and GFS2, which have quotas of their own.
  * WATCH_INFO_OP is QUOTA_NL_*, in linux/quota.h; WATCH_INFO_ERROR is EDQUOT if
  * that was refused, otherwise 0.
  */

@@ -8,6 +8,7 @@
 #include "sources.h"
 
 #include <dirent.h>
+#include <linux/nvme_ioctl.h>
 
 #define BLOCK		WATCH_TYPE_BLOCK_NOTIFY
 
@@ -207,6 +208,35 @@ TEST_F(paths, path_and_what_stands_for_it)
 	EXPECT_EQ(4096, message.block.len);
 	EXPECT_NE(diskseq, message.block.diskseq);
 	EXPECT_NOTHING(&self->s);
+}
+
+/* A command of the user's own is no I/O of the device, even where it goes to the log. */
+TEST_F(paths, command_of_the_user)
+{
+	static char sector[512] __attribute__((aligned(512)));
+	struct nvme_passthru_cmd command = {
+		.opcode = 2,	/* Read */
+		.addr = (uintptr_t)sector,
+		.data_len = sizeof(sector),
+		.cdw10 = BAD_READ,
+	};
+	union message message;
+	char path[64];
+	int log, nsid;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/passthru_err_log_enabled",
+		 self->node + strlen("/dev/"));
+	log = open(path, O_WRONLY | O_CLOEXEC);
+	ASSERT_NE(-1, log);
+	ASSERT_EQ(2, write(log, "on", 2));
+	nsid = ioctl(self->fd, NVME_IOCTL_ID);
+	ASSERT_LT(0, nsid);
+	command.nsid = nsid;
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, self->fd, 0));
+	EXPECT_LT(0, ioctl(self->fd, NVME_IOCTL_IO_CMD, &command));
+	EXPECT_NOTHING(&self->s);
+	EXPECT_EQ(3, write(log, "off", 3));
+	close(log);
 }
 
 TEST_F(paths, partition_that_has_the_sector)
