@@ -52,8 +52,8 @@ impl Count {
 
     /// Counts one.
     ///
-    /// The caller has seen something that was published, with a full barrier, after
-    /// [`Count::allocate`] had succeeded: a filter.
+    /// Whoever has seen something that was published, with a full barrier, after
+    /// [`Count::allocate`] had succeeded, such as a filter, is counted.  Without memory, nothing is.
     ///
     /// Context: Any.
     #[inline(always)]
@@ -78,9 +78,10 @@ impl Count {
         // Pairs with the full barrier of `RcuCell::replace()`, which published the filter.
         smp_mb(Full);
         let numbers = self.0.load(Relaxed);
-        // SAFETY: `Queue::set_filter()` allocated it before it published the filter, and the
-        // barrier orders the load behind that of the filter.  By the invariants it stays.
-        unsafe { bindings::this_cpu_inc_u64(numbers) };
+        if !numbers.is_null() {
+            // SAFETY: By the invariants this is per-CPU memory.
+            unsafe { bindings::this_cpu_inc_u64(numbers) };
+        }
     }
 
     /// Returns the sum, which is exact unless somebody counts meanwhile.
