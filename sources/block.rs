@@ -30,7 +30,7 @@ pub(super) const SUPPORT: Support = Support {
 
 /// I/O failed: `struct block_notification`.
 #[repr(C)]
-#[derive(IntoBytes)]
+#[derive(FromBytes, IntoBytes)]
 struct Failure {
     watch: Header<Self>,
     diskseq: u64,
@@ -219,13 +219,15 @@ pub(crate) unsafe extern "C" fn __watch_block_error(
     bytes: c_uint,
 ) {
     // SAFETY: The caller has a valid device, which has a disk.
-    let disk = unsafe { &*(*bdev).bd_disk };
-    let whole = disk.part0;
+    let disk = unsafe { (*bdev).bd_disk };
+    // SAFETY: The disk is valid, and has been added, which is when this is set.
+    let whole = unsafe { (*disk).part0 };
     // SAFETY: A disk has the device that is all of it.
     let (dev_major, dev_minor) = major_minor(unsafe { (*whole).bd_dev });
     let mut message = Failure {
         watch: Header::new(kind).with_type_info(op_and_error(operation(opf), error.unsigned_abs())),
-        diskseq: disk.diskseq,
+        // SAFETY: As above.
+        diskseq: unsafe { (*disk).diskseq },
         sector,
         len: bytes,
         dev_major,

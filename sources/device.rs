@@ -38,7 +38,7 @@ pub(super) const SUPPORT: Support = Support {
 
 /// Something happened to a device: `struct device_notification`, and strings.
 #[repr(C)]
-#[derive(IntoBytes)]
+#[derive(FromBytes, IntoBytes)]
 struct Event {
     watch: Header<Self>,
     seqnum: u64,
@@ -64,7 +64,7 @@ const _: () = assert!(offset_of!(Event, strings) == size_of::<bindings::device_n
 /// Something happened to a USB device: `struct usb_notification`, and a string.
 #[cfg(CONFIG_WATCH_DEVICE_USB)]
 #[repr(C)]
-#[derive(IntoBytes)]
+#[derive(FromBytes, IntoBytes)]
 struct UsbEvent {
     watch: Header<Self>,
     seqnum: u64,
@@ -299,7 +299,7 @@ impl<const ROOM: usize> Strings<ROOM> {
 /// # Safety
 ///
 /// `dev` is valid, and has a uevent.
-unsafe fn post<M: Notification>(dev: *mut bindings::device, message: M, length: usize) {
+unsafe fn post<M: Notification + FromBytes>(dev: *mut bindings::device, message: M, length: usize) {
     let mut prefix = Prefix { message, length };
     prefix.post(all_devices());
     let data = (&raw mut prefix).cast();
@@ -313,7 +313,7 @@ struct Prefix<M> {
     length: usize,
 }
 
-impl<M: Notification> Prefix<M> {
+impl<M: Notification + FromBytes> Prefix<M> {
     fn post(&mut self, slot: Slot<'_>) {
         if let Some(watches) = slot.watches() {
             watches.post_prefix(&mut self.message, self.length, Cause::CurrentTask);
@@ -324,7 +324,7 @@ impl<M: Notification> Prefix<M> {
 /// # Safety
 ///
 /// For `watch_device_visit()` to call, with a `Prefix<M>`.
-unsafe extern "C" fn visit<M: Notification>(
+unsafe extern "C" fn visit<M: Notification + FromBytes>(
     slot: *mut *mut bindings::watch_object,
     prefix: *mut c_void,
 ) {
@@ -458,12 +458,14 @@ unsafe fn post_usb(
     };
     // SAFETY: The caller has a valid device.
     let udev = unsafe { bindings::watch_usb_device(dev) };
-    // SAFETY: It is null or valid.
-    let Some(udev) = (unsafe { udev.as_ref() }) else {
+    if udev.is_null() {
         return;
-    };
+    }
     // SAFETY: A USB device is on a bus.
-    let bus = unsafe { (*udev.bus).busnum };
+    let bus = unsafe { (*(*udev).bus).busnum };
+    // SAFETY: The device is valid, and these have been set before it was added.
+    let (port, number, descriptor) =
+        unsafe { ((*udev).portnum, (*udev).devnum, (*udev).descriptor) };
     let mut strings = Strings::new();
     strings.push_path(path);
     let event = UsbEvent {
@@ -472,10 +474,10 @@ unsafe fn post_usb(
         // SAFETY: The caller has a valid device.
         ino: unsafe { bindings::sysfs_dir_ino(&raw mut (*dev).kobj) },
         bus: bus.cast_unsigned(),
-        port: udev.portnum.into(),
-        device: udev.devnum.cast_unsigned(),
-        vendor: u16::from_le(udev.descriptor.idVendor),
-        product: u16::from_le(udev.descriptor.idProduct),
+        port: port.into(),
+        device: number.cast_unsigned(),
+        vendor: u16::from_le(descriptor.idVendor),
+        product: u16::from_le(descriptor.idProduct),
         strings: strings.bytes,
     };
     // SAFETY: The caller has a device, and this is its uevent.

@@ -44,7 +44,7 @@ const MAX_DEPTH: usize = 128;
 
 /// Something happened to a mount: `struct mount_notification`.
 #[repr(C)]
-#[derive(IntoBytes)]
+#[derive(FromBytes, IntoBytes)]
 struct Event {
     watch: Header<Self>,
     mnt_id: u64,

@@ -340,14 +340,14 @@ impl<'a> ObjectWatches<'a> {
     /// Posts a message to the queues that watch the object.
     ///
     /// Context: Any but NMI.
-    pub(super) fn post<M: Notification>(self, message: &mut M, cause: Cause<'_>) {
+    pub(super) fn post<M: Notification + FromBytes>(self, message: &mut M, cause: Cause<'_>) {
         self.post_message(Outgoing::new(message), cause);
     }
 
     /// Posts the first `length` bytes of a message.
     ///
     /// Context: Any but NMI.
-    pub(super) fn post_prefix<M: Notification>(
+    pub(super) fn post_prefix<M: Notification + FromBytes>(
         self,
         message: &mut M,
         length: usize,
@@ -369,7 +369,7 @@ impl<'a> ObjectWatches<'a> {
 /// Removes all watches from an object that is going away, and has been marked so: a full barrier
 /// came between that and the look at whether it has any.
 ///
-/// Context: That of the source's `release_watch`; otherwise any but NMI.
+/// Context: That of the source's `release_watch`; otherwise where a `spinlock_t` may be taken.
 ///
 /// # Safety
 ///

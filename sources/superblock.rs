@@ -35,7 +35,7 @@ pub(super) const SUPPORT: Support = Support {
 
 /// Something happened to a file system: `struct superblock_notification`.
 #[repr(C)]
-#[derive(IntoBytes)]
+#[derive(FromBytes, IntoBytes)]
 struct Event {
     watch: Header<Self>,
     sb_id: u64,
@@ -45,7 +45,7 @@ struct Event {
 
 /// An error: `struct superblock_error_notification`, which has all of the above.
 #[repr(C)]
-#[derive(IntoBytes)]
+#[derive(FromBytes, IntoBytes)]
 struct ErrorEvent {
     watch: Header<Self>,
     sb_id: u64,
@@ -58,7 +58,7 @@ struct ErrorEvent {
 
 /// A quota was exceeded: `struct superblock_quota_notification`, which has as well.
 #[repr(C)]
-#[derive(IntoBytes)]
+#[derive(FromBytes, IntoBytes)]
 struct QuotaEvent {
     watch: Header<Self>,
     sb_id: u64,
@@ -216,7 +216,7 @@ impl<'a> Superblock<'a> {
     }
 }
 
-fn post(mut message: impl Notification, watches: ObjectWatches<'_>, cause: Cause<'_>) {
+fn post(mut message: impl Notification + FromBytes, watches: ObjectWatches<'_>, cause: Cause<'_>) {
     watches.post(&mut message, cause);
 }
 
@@ -241,8 +241,12 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(
     let Some(watches) = sb.slot().watches() else {
         return;
     };
-    // SAFETY: The caller has a valid inode, or none.
-    let ino = unsafe { inode.as_ref() }.map_or(0, |inode| inode.i_ino);
+    let ino = if inode.is_null() {
+        0
+    } else {
+        // SAFETY: The caller has a valid inode, whose number stays.
+        unsafe { (*inode).i_ino }
+    };
     let op = match type_ {
         bindings::fserror_type_FSERR_BUFFERED_READ => {
             bindings::watch_superblock_op_WATCH_SUPERBLOCK_BUFFERED_READ

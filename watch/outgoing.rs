@@ -5,7 +5,7 @@
 use core::{marker::PhantomData, ptr::NonNull, slice};
 use kernel::bindings;
 #[cfg(CONFIG_WATCH_SOURCES)]
-use kernel::watch_queue::Notification;
+use kernel::{prelude::FromBytes, watch_queue::Notification};
 
 use super::Watch;
 #[cfg(CONFIG_WATCH_SOURCES)]
@@ -50,7 +50,7 @@ impl<'a> Outgoing<'a> {
 
     /// Takes a message, and sets its size.
     #[cfg(CONFIG_WATCH_SOURCES)]
-    pub(crate) fn new<M: Notification>(message: &'a mut M) -> Self {
+    pub(crate) fn new<M: Notification + FromBytes>(message: &'a mut M) -> Self {
         const { assert!(size_of::<M>() <= MAX_LEN) };
         Self::prefix(message, size_of::<M>())
     }
@@ -60,7 +60,7 @@ impl<'a> Outgoing<'a> {
     /// The header is always there, and the message is not longer than one can be.
     #[cfg(CONFIG_WATCH_SOURCES)]
     #[inline(always)]
-    pub(crate) fn prefix<M: Notification>(message: &'a mut M, length: usize) -> Self {
+    pub(crate) fn prefix<M: Notification + FromBytes>(message: &'a mut M, length: usize) -> Self {
         const {
             assert!(M::HEADER == 0);
             assert!(size_of::<M>() >= MIN_LEN);
@@ -68,7 +68,8 @@ impl<'a> Outgoing<'a> {
         }
         let length = length.clamp(MIN_LEN, size_of::<M>().min(MAX_LEN));
         let message = NonNull::from(message).cast::<bindings::watch_notification>();
-        // SAFETY: The message begins with a header, as `HEADER` says, and is borrowed.
+        // SAFETY: The message is as long as a header, as aligned, and borrowed.  Whatever is written
+        // there, it stays a valid `M`, as that is `FromBytes`.
         let info = unsafe { &mut (*message.as_ptr()).info };
         *info = *info & bindings::WATCH_INFO_TYPE_INFO | length as u32;
         // INVARIANT: The message is at least as long as its header now says.  All of it is

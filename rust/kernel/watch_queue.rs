@@ -118,7 +118,7 @@ pub const MESSAGE_SIZES: RangeInclusive<usize> =
 ///
 /// `M` is the message.
 #[repr(transparent)]
-#[derive(IntoBytes)]
+#[derive(FromBytes, IntoBytes)]
 pub struct Header<M> {
     /// Type and subtype; size, tag and type-specific bits.
     words: [u32; 2],
