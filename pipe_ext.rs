@@ -101,12 +101,8 @@ impl<'a> PipeFile<'a> {
 
     #[inline(always)]
     fn mode(self) -> Mode {
-        // SAFETY: The file is valid.  How it is open does not change.
-        let mode = unsafe { (*self.0.as_ptr()).f_mode };
-        Mode {
-            reads: mode & bindings::FMODE_READ != 0,
-            writes: mode & bindings::FMODE_WRITE != 0,
-        }
+        // SAFETY: The file is valid.
+        unsafe { mode_of(self.0.as_ptr()) }
     }
 
     #[inline(always)]
@@ -240,13 +236,28 @@ pub(crate) fn fcntl(file: &LocalFile, cmd: u32) -> Result<usize> {
 /// Returns 0, `-ENXIO` if it was closed in the meantime, `-EINVAL` if it is to be opened for
 /// neither reading nor writing, or `-EPERM` if it is to be opened for writing and sealed.
 ///
+/// Returns how a file is open, which does not change.
+///
+/// # Safety
+///
+/// The file is valid.
+#[inline(always)]
+unsafe fn mode_of(file: *mut bindings::file) -> Mode {
+    // SAFETY: The caller has a valid file.
+    let mode = unsafe { (*file).f_mode };
+    Mode {
+        reads: mode & bindings::FMODE_READ != 0,
+        writes: mode & bindings::FMODE_WRITE != 0,
+    }
+}
+
 /// # Safety
 ///
 /// For the VFS to call.
 unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
     from_result(|| {
-        // SAFETY: The VFS opens a file with these operations.
-        let mode = unsafe { PipeFile::from_raw(file) }.mode();
+        // SAFETY: The VFS opens a file.
+        let mode = unsafe { mode_of(file) };
         if !mode.reads && !mode.writes {
             return Err(EINVAL);
         }

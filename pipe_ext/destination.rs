@@ -45,10 +45,15 @@ impl Destination for UserBuffer {
     #[inline(always)]
     fn append(&mut self, bytes: &[u8]) -> usize {
         let (to, length) = (self.rest.as_mut_ptr(), bytes.len() as c_ulong);
-        // Without the checks of `copy_to_user()`: messages are no heap objects that it could know.
-        //
-        // SAFETY: `bytes` can be read, and the function checks whether `to` can be written.
-        let missing = unsafe { bindings::_copy_to_user(to, bytes.as_ptr().cast(), length) };
+        let missing = if cfg!(CONFIG_HARDENED_USERCOPY) {
+            // SAFETY: `bytes` can be read, and the function checks whether `to` can be written.
+            unsafe { bindings::copy_to_user(to, bytes.as_ptr().cast(), length) }
+        } else {
+            // Nothing else would be checked.
+            //
+            // SAFETY: As above.
+            unsafe { bindings::_copy_to_user(to, bytes.as_ptr().cast(), length) }
+        };
         let copied = bytes.len().wrapping_sub(missing as usize);
         self.rest = self.rest.wrapping_byte_add(copied);
         self.room = self.room.wrapping_sub(copied);
