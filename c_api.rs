@@ -91,7 +91,7 @@ pub(crate) unsafe extern "C" fn get_watch_queue(fd: c_int) -> *mut bindings::wat
 
 /// Drops a reference to a queue.
 ///
-/// Context: Any but NMI.
+/// Context: Where a `spinlock_t` may be taken.
 ///
 /// # Safety
 ///
@@ -153,7 +153,7 @@ pub(crate) unsafe extern "C" fn add_watch_to_object(
 ///
 /// Returns 0, or `-EBADSLT` if there was no such watch.
 ///
-/// Context: As `release_watch` of the list demands; otherwise as to post.
+/// Context: As `release_watch` of the list demands; otherwise where a `spinlock_t` may be taken.
 ///
 /// # Safety
 ///

@@ -405,7 +405,7 @@ impl Poster {
 
     /// Counts among the lost messages those that `overflow` has.
     ///
-    /// Everything but posting begins with this.
+    /// Whatever reads, or says what there is to read, begins with this.
     #[inline]
     pub(crate) fn settle(&mut self, overflow: &Overflow) {
         let more = overflow.end();

@@ -62,7 +62,7 @@ impl WatchList {
 
     /// Locks the list for changes.
     ///
-    /// Context: Any but NMI.
+    /// Context: Where a `spinlock_t` may be taken.
     #[inline(always)]
     pub(super) fn lock(&self) -> LockedList<'_> {
         // SAFETY: The list is initialised, so its lock is.
