@@ -52,6 +52,9 @@ unsafe impl Sync for Shared {}
 #[repr(C)]
 struct Event(bindings::watch_notification, u64);
 
+// SAFETY: It is made of numbers.
+unsafe impl FromBytes for Event {}
+
 impl Notification for Event {
     const HEADER: usize = 0;
 }

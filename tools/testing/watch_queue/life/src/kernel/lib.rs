@@ -27,6 +27,13 @@ pub mod prelude {
     pub const EBUSY: Error = Error(-16);
     pub const ENODEV: Error = Error(-19);
 
+    /// That of zerocopy.
+    ///
+    /// # Safety
+    ///
+    /// Whatever bytes it has, it is valid.
+    pub unsafe trait FromBytes {}
+
     pub trait CStrExt {
         /// # Safety
         ///
