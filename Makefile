@@ -38,7 +38,8 @@ help:
 	@echo 'make mutants                change the code that needs no kernel, and see that a test fails each time'
 	@echo 'make check                  formatting, lints, checkpatch, documentation'
 	@echo 'make patches [DIR=DIR]      write the project as a series of patches for Linux'
-	@echo 'make test-patches           apply that, and build after each patch'
+	@echo 'make test-patches [CHOICES=rust] apply that, and build after each patch, with Rust and without;'
+	@echo '                              CHOICES=c is without only'
 	@echo 'make kernel                 build the kernel only'
 	@echo 'make install KDIR=DIR       wire the project into your own Linux 7.3 tree, beside the C;'
 	@echo '                              with ONLY_RUST=1 instead of it'
@@ -177,7 +178,7 @@ patches:
 
 PHONY += test-patches
 test-patches: kernel
-	@dev/test-patches --build
+	@dev/test-patches --build $(CHOICES)
 
 PHONY += print-image print-objtree print-srctree print-makeflags
 print-image:

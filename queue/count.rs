@@ -53,7 +53,7 @@ impl Count {
     /// Counts one.
     ///
     /// Whoever has seen something that was published, with a full barrier, after
-    /// [`Count::allocate`] had succeeded, such as a filter, is counted.  Without memory, nothing is.
+    /// [`Count::allocate`] had succeeded, such as a filter, is counted.  Without memory nothing is.
     ///
     /// Context: Any.
     #[inline(always)]

@@ -68,8 +68,8 @@ impl<'a> Outgoing<'a> {
         }
         let length = length.clamp(MIN_LEN, size_of::<M>().min(MAX_LEN));
         let message = NonNull::from(message).cast::<bindings::watch_notification>();
-        // SAFETY: The message is as long as a header, as aligned, and borrowed.  Whatever is written
-        // there, it stays a valid `M`, as that is `FromBytes`.
+        // SAFETY: The message is as long as a header, as aligned, and borrowed.  Whatever is
+        // written there, it stays a valid `M`, as that is `FromBytes`.
         let info = unsafe { &mut (*message.as_ptr()).info };
         *info = *info & bindings::WATCH_INFO_TYPE_INFO | length as u32;
         // INVARIANT: The message is at least as long as its header now says.  All of it is
