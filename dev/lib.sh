@@ -92,6 +92,16 @@ steps() {
 	grep -L '^Later: ' "$top"/dev/patches/[0-9]*/[0-9]*
 }
 
+# Those that are for later
+later_steps() {
+	grep -l '^Later: ' "$top"/dev/patches/[0-9]*/[0-9]*
+}
+
+# A pattern of what a kernel tree does not want of the repository
+not_upstream() {
+	echo "^($(sed 's/\./\\./g' "$top/dev/patches/not-upstream" | paste -sd'|'))"
+}
+
 # The files that steps touch; those of now, if none are named
 touched_files() {
 	# shellcheck disable=SC2046 # words
