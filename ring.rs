@@ -405,7 +405,7 @@ impl Poster {
 
     /// Counts among the lost messages those that `overflow` has.
     ///
-    /// Whatever reads, or says what there is to read, begins with this.
+    /// A post behind a loss begins with this, and so does `Queue::with_posts()`.
     #[inline]
     pub(crate) fn settle(&mut self, overflow: &Overflow) {
         let more = overflow.end();
