@@ -17,12 +17,7 @@
 #include <linux/net.h>
 #include <linux/netlink.h>
 #include <linux/nsproxy.h>
-#include <linux/usb.h>
 #include <net/net_namespace.h>
-#include "../../../drivers/base/base.h"
-#endif
-#ifdef CONFIG_WATCH_DEVICE_USB
-#include "../../../drivers/usb/core/usb.h"
 #endif
 
 /* Of what is in Rust, where there is no EXPORT_SYMBOL() yet */
@@ -89,39 +84,14 @@ const struct cred *watch_kernel_cred(void)
 	return kernel_cred();
 }
 
-/*
- * The hooks of fanotify and of a socket for uevents are called here as well, so
- * that a policy that knows of nothing else holds.
- */
-int watch_source_ask_security(u32 type, struct file *file)
-{
-	int error = 0;
-
-	switch (type) {
 #ifdef CONFIG_WATCH_MOUNT
-	case WATCH_TYPE_MOUNT_NOTIFY:
-		error = security_path_notify(&file->f_path,
-					     FS_MNT_ATTACH | FS_MNT_DETACH,
-					     FSNOTIFY_OBJ_TYPE_MNTNS);
-		break;
-#endif
-#ifdef CONFIG_WATCH_SUPERBLOCK
-	case WATCH_TYPE_SUPERBLOCK_NOTIFY:
-		error = security_path_notify(&file->f_path, FS_ERROR,
-					     FSNOTIFY_OBJ_TYPE_SB);
-		break;
-#endif
-#ifdef CONFIG_WATCH_DEVICE
-	case WATCH_TYPE_DEVICE_NOTIFY:
-		error = security_socket_create(AF_NETLINK, SOCK_RAW,
-					       NETLINK_KOBJECT_UEVENT, 0);
-		break;
-#endif
-	}
-	return error ?: security_watch_object(type, file);
+/* As fanotify asks, so that a policy that knows of nothing else holds */
+int watch_mount_ask_security(struct file *file)
+{
+	return security_path_notify(&file->f_path, FS_MNT_ATTACH | FS_MNT_DETACH,
+				    FSNOTIFY_OBJ_TYPE_MNTNS);
 }
 
-#ifdef CONFIG_WATCH_MOUNT
 static void release_mount_watch(struct watch *watch)
 {
 	watch_mount_ns_put(watch->private);
@@ -136,6 +106,13 @@ DEFINE_WATCH_SOURCE(watch_mount_ns_source, watch_mount_key, "mount_ns",
 #endif
 
 #ifdef CONFIG_WATCH_SUPERBLOCK
+/* As fanotify asks */
+int watch_superblock_ask_security(struct file *file)
+{
+	return security_path_notify(&file->f_path, FS_ERROR,
+				    FSNOTIFY_OBJ_TYPE_SB);
+}
+
 /* bindgen does not see SB_NOUSER. */
 bool watch_superblock_can_be_mounted(const struct super_block *sb)
 {
@@ -153,6 +130,12 @@ RUST_EXPORT_GPL(__watch_superblock_quota);
 #endif
 
 #ifdef CONFIG_WATCH_BLOCK
+/* As read() asks, which can fail in the same way */
+int watch_block_ask_security(struct file *file)
+{
+	return security_file_permission(file, MAY_READ);
+}
+
 DEFINE_STATIC_KEY_DEFERRED_FALSE(watch_block_key, HZ);
 DEFINE_WATCH_SOURCE(watch_block_source, watch_block_key, "block", release_watch);
 /* Of all devices, which is an object of its own */
@@ -163,12 +146,14 @@ EXPORT_SYMBOL_GPL(watch_block_key);
 #endif
 
 #ifdef CONFIG_WATCH_DEVICE
-bool watch_is_device(const struct kobject *kobj)
+/* As a socket for uevents is asked for: SELinux has a class for those. */
+int watch_device_ask_security(void)
 {
-	return kobj->kset == devices_kset;
+	return security_socket_create(AF_NETLINK, SOCK_RAW,
+				      NETLINK_KOBJECT_UEVENT, 0);
 }
 
-bool watch_is_in_init_net(void)
+bool watch_device_is_in_init_net(void)
 {
 	return net_eq(current->nsproxy->net_ns, &init_net);
 }
@@ -178,12 +163,4 @@ DEFINE_WATCH_SOURCE(watch_device_source, watch_device_key, "device",
 		    release_watch);
 /* Of all devices, which is an object of its own */
 struct watch_object *watch_device_all;
-#endif
-
-#ifdef CONFIG_WATCH_DEVICE_USB
-/* %NULL if it is not a USB device, but an interface of one or on another bus */
-struct usb_device *watch_usb_device(struct device *dev)
-{
-	return is_usb_device(dev) ? to_usb_device(dev) : NULL;
-}
 #endif

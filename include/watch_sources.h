@@ -62,10 +62,12 @@ struct watch_object {
 void watch_source_get(struct watch_source *source);
 void watch_source_put(struct watch_source *source);
 const struct cred *watch_kernel_cred(void);
-int watch_source_ask_security(u32 type, struct file *file);
 struct watch_object *watch_object_get(struct watch_object **object,
 				      struct watch_source *source, u64 id);
 void __watch_object_gone(struct watch_object *object);
+
+/* Called for each place that can point to the watches on an object */
+typedef void (*watch_visit_t)(struct watch_object **slot, void *data);
 #endif
 
 #ifdef CONFIG_WATCH_MOUNT
@@ -78,7 +80,7 @@ extern struct watch_source watch_mount_ns_source;
 				 BIT(NOTIFY_MOUNT_EXPIRED) |		\
 				 BIT(NOTIFY_MOUNT_DETACHED))
 
-/* As statmount() has them */
+/* What can change, as statmount() has it */
 struct watch_mount_state {
 	u64 attr;
 	u32 propagation;
@@ -86,15 +88,36 @@ struct watch_mount_state {
 	u32 master;
 };
 
+/* What is posted of a mount; @dev is the number of its superblock. */
+struct watch_mount_info {
+	u64 mnt_id;
+	u64 parent_id;
+	u64 mnt_ns_id;
+	dev_t dev;
+	struct watch_mount_state state;
+};
+
 void __watch_mount(struct mount *mnt, enum mount_notification_subtype subtype);
 void __watch_mount_left(struct mount *mnt, unsigned int subtypes);
 void __watch_mount_came(struct mount *mnt, unsigned int subtypes);
+int watch_mount_ask_security(struct file *file);
 
 /* In fs/namespace.c */
-void watch_mount_ns_get(struct mnt_namespace *ns);
+struct mnt_namespace *watch_mount_ns_get(struct mnt_namespace *ns);
+struct mnt_namespace *watch_mount_ns_get_by_file(struct file *file);
+struct mnt_namespace *watch_mount_ns_get_by_mount(struct mount *mnt);
 void watch_mount_ns_put(struct mnt_namespace *ns);
+bool watch_mount_ns_capable(const struct mnt_namespace *ns);
 u64 watch_mount_ns_id(const struct mnt_namespace *ns);
-void watch_mount_get_state(struct mount *mnt, struct watch_mount_state *state);
+struct watch_object **watch_mount_ns_slot(struct mnt_namespace *ns);
+struct mount *watch_mount_of(struct file *file);
+u64 watch_mount_id(const struct mount *mnt);
+struct watch_object **watch_mount_slot(struct mount *mnt);
+bool watch_mount_is_going(const struct mount *mnt);
+bool watch_mount_get_info(struct mount *mnt, bool before,
+			  struct watch_mount_info *info);
+void watch_mount_visit(struct mount *mnt, bool before, watch_visit_t visit,
+		       void *data);
 
 /*
  * Something happened to a mount, or is about to if it leaves its place.  The
@@ -125,6 +148,7 @@ void __watch_superblock(struct super_block *sb,
 void __watch_superblock_quota(struct super_block *sb, const struct kqid *qid,
 			      int warning);
 bool watch_superblock_can_be_mounted(const struct super_block *sb);
+int watch_superblock_ask_security(struct file *file);
 
 /* An error is reported.  Any context but NMI will do. */
 static inline void watch_superblock_error(struct super_block *sb,
@@ -197,6 +221,8 @@ extern struct watch_object *watch_block_all;
 
 void __watch_block_error(struct block_device *bdev, u32 opf, u8 kind,
 			 int error, u64 sector, unsigned int bytes);
+int watch_block_ask_security(struct file *file);
+
 /*
  * In block/blk-core.c: I/O to a device or a partition failed.  The sector is
  * counted on the whole device; no bytes are a range that is not known, or none.
@@ -267,10 +293,12 @@ struct kobject *sysfs_dir_kobject_get(struct file *file);
 u64 sysfs_dir_ino(struct kobject *kobj);
 
 /* In drivers/base/core.c */
+struct device *watch_device_of(struct kobject *kobj);
 struct watch_object **watch_device_slot(struct kobject *kobj);
-void watch_device_visit(struct device *dev,
-			void (*visit)(struct watch_object **slot, void *data),
-			void *data);
+void watch_device_visit(struct device *dev, watch_visit_t visit, void *data);
+
+/* In drivers/usb/core/usb.c */
+struct usb_device *watch_usb_device(struct device *dev);
 
 /* A device, a bus or a class is about to be freed. */
 static inline void watch_device_free(struct watch_object *object)
@@ -280,9 +308,8 @@ static inline void watch_device_free(struct watch_object *object)
 	kfree(object);
 }
 
-bool watch_is_device(const struct kobject *kobj);
-struct usb_device *watch_usb_device(struct device *dev);
-bool watch_is_in_init_net(void);
+bool watch_device_is_in_init_net(void);
+int watch_device_ask_security(void);
 
 /*
  * Userspace is about to get a uevent.  If it has asked for that itself, by

@@ -6,6 +6,7 @@
 
 use kernel::{
     bindings,
+    error::to_result,
     fs::LocalFile,
     prelude::*,
     sync::{
@@ -84,13 +85,6 @@ impl Object for Watched {
         source()
     }
 
-    fn file(&self) -> Option<&LocalFile> {
-        match self {
-            Self::All => None,
-            Self::One(device) => Some(&device.file),
-        }
-    }
-
     type Private = Source;
 
     fn private(&self) -> Source {
@@ -123,6 +117,17 @@ impl Object for Watched {
             Ok(())
         } else {
             Err(EPERM)
+        }
+    }
+
+    /// Of all devices, `capable()` has asked.
+    fn ask_security(&self) -> Result {
+        match self {
+            Self::All => Ok(()),
+            // SAFETY: The file is open, by the invariants.
+            Self::One(device) => to_result(unsafe {
+                bindings::watch_block_ask_security(device.file.as_ptr())
+            }),
         }
     }
 

@@ -7,8 +7,8 @@ use core::{
     ptr::{self, NonNull},
 };
 use kernel::{
-    bindings, container_of,
-    error::from_err_ptr,
+    bindings,
+    error::{from_err_ptr, to_result},
     fs::LocalFile,
     prelude::*,
     str::{CStr, CStrExt},
@@ -124,13 +124,6 @@ impl Object for Watched {
         source()
     }
 
-    fn file(&self) -> Option<&LocalFile> {
-        match self {
-            Self::All => None,
-            Self::Some(directory) => Some(&directory.file),
-        }
-    }
-
     type Private = Source;
 
     fn private(&self) -> Source {
@@ -158,11 +151,16 @@ impl Object for Watched {
     /// Those of devices in other namespaces than the first are not posted here.
     fn permit(&self) -> Result {
         // SAFETY: The current task has namespaces, as it is not exiting.
-        if unsafe { bindings::watch_is_in_init_net() } {
+        if unsafe { bindings::watch_device_is_in_init_net() } {
             Ok(())
         } else {
             Err(EPERM)
         }
+    }
+
+    fn ask_security(&self) -> Result {
+        // SAFETY: This can be called in process context.
+        to_result(unsafe { bindings::watch_device_ask_security() })
     }
 
     /// Fails with `ENODEV` if the directory has been removed.
@@ -354,11 +352,10 @@ pub(crate) unsafe extern "C" fn __watch_uevent(
         return;
     }
     // SAFETY: The caller has a valid object.
-    if !unsafe { bindings::watch_is_device(kobj) } {
+    let dev = unsafe { bindings::watch_device_of(kobj) };
+    if dev.is_null() {
         return;
     }
-    // SAFETY: This is the `kobj` of a device, as has just been seen.
-    let dev = unsafe { container_of!(kobj, bindings::device, kobj) };
     // SAFETY: The bus, the class and the type of a device that has a uevent do not change.
     let (bus, class, device_type) = unsafe {
         (

@@ -8,19 +8,15 @@
 //!
 //! Where something happens to a mount, in `fs/namespace.c`, it is only put on a list.
 //! `namespace_unlock()` posts, when trees still stay as they are, but `mount_lock` has been dropped
-//! and `namespace_sem` is held shared.
+//! and `namespace_sem` is held shared.  What a mount and a namespace are is known there alone.
 
-use core::{iter, marker::PhantomData, mem::offset_of, ptr::NonNull};
+use core::{marker::PhantomData, mem::offset_of, ptr::NonNull};
 use kernel::{
-    bindings, container_of,
-    error::from_err_ptr,
+    bindings,
+    error::to_result,
     fs::LocalFile,
     prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::{Atomic, Relaxed},
-        rcu,
-    },
+    sync::aref::ARef,
     watch_queue::{Cause, Header, Notification},
 };
 
@@ -36,11 +32,6 @@ pub(super) const SUPPORT: Support = Support {
     watch_flags: bindings::WATCH_MOUNT_SUBTREE,
     features: bindings::WATCH_FEATURE_ADD,
 };
-
-/// The number of mounts for whose watchers a post looks: the mount itself, and those above it.
-///
-/// Mounts can be stacked as high as there may be mounts in a namespace.
-const MAX_DEPTH: usize = 128;
 
 /// Something happened to a mount: `struct mount_notification`.
 #[repr(C)]
@@ -100,19 +91,15 @@ impl Object for Watched {
             bindings::WATCH_MOUNT_SUBTREE => true,
             _ => return Err(EINVAL),
         };
-        // SAFETY: The file is open, so it has a dentry.
-        let dentry = unsafe { (*file.as_ptr()).__bindgen_anon_1.f_path.dentry };
-        // SAFETY: The dentry is valid.  If it is that of a namespace, it has a reference to that.
-        let named = unsafe { bindings::mnt_ns_from_dentry(dentry) };
-        let by_mount = is_subtree || named.is_null();
-        let namespace = if by_mount {
-            Mount::of(&file)
-                .namespace_rcu(&rcu::read_lock())
-                .ok_or(EINVAL)?
+        let named = if is_subtree {
+            None
         } else {
-            // SAFETY: The dentry has a reference to it, and only namespaces with names have one.
-            unsafe { Namespace::get(named) }
+            Namespace::of_file(&file)
         };
+        let by_mount = named.is_none();
+        let namespace = named
+            .or_else(|| Mount::of(&file).namespace())
+            .ok_or(EINVAL)?;
         Ok(Self {
             file,
             namespace,
@@ -130,12 +117,7 @@ impl Object for Watched {
     }
 
     fn private(&self) -> Namespace {
-        // SAFETY: The namespace is valid, and has a name.
-        unsafe { Namespace::get(self.namespace.as_ptr()) }
-    }
-
-    fn file(&self) -> Option<&LocalFile> {
-        Some(&self.file)
+        self.namespace.clone()
     }
 
     fn slot(&self) -> Slot<'_> {
@@ -163,6 +145,11 @@ impl Object for Watched {
         }
     }
 
+    fn ask_security(&self) -> Result {
+        // SAFETY: The file is open, if only for its path.
+        to_result(unsafe { bindings::watch_mount_ask_security(self.file.as_ptr()) })
+    }
+
     fn is_there(&self) -> Result {
         if self.by_mount && Mount::of(&self.file).is_going() {
             Err(EINVAL)
@@ -183,13 +170,19 @@ pub(super) struct Namespace(NonNull<bindings::mnt_namespace>);
 impl Namespace {
     /// # Safety
     ///
-    /// `namespace` has a name, and is valid until this returns.
-    unsafe fn get(namespace: *mut bindings::mnt_namespace) -> Self {
-        // SAFETY: The caller has a valid namespace.
-        unsafe { bindings::watch_mount_ns_get(namespace) };
-        // INVARIANT: That took a reference.
-        // SAFETY: A namespace is not at address 0.
-        Self(unsafe { NonNull::new_unchecked(namespace) })
+    /// `namespace` is null or one for which `watch_mount_ns_get()` took a reference, which this
+    /// gets.
+    unsafe fn from_raw(namespace: *mut bindings::mnt_namespace) -> Option<Self> {
+        // INVARIANT: The requirement is the invariant, as only namespaces with names can be got.
+        NonNull::new(namespace).map(Self)
+    }
+
+    /// Returns the namespace that a file stands for, if it is such a file.
+    fn of_file(file: &LocalFile) -> Option<Self> {
+        // SAFETY: The file is open, if only for its path.
+        let namespace = unsafe { bindings::watch_mount_ns_get_by_file(file.as_ptr()) };
+        // SAFETY: That took a reference.
+        unsafe { Self::from_raw(namespace) }
     }
 
     fn id(&self) -> u64 {
@@ -199,19 +192,24 @@ impl Namespace {
 
     /// Returns whether the current task is the administrator of the namespace.
     fn may_administer(&self) -> bool {
-        // SAFETY: By the invariants it is valid; it has a reference to its user namespace.
-        let user_ns = unsafe { (*self.0.as_ptr()).user_ns };
-        // SAFETY: As above.
-        unsafe { bindings::ns_capable(user_ns, bindings::CAP_SYS_ADMIN as c_int) }
+        // SAFETY: By the invariants it is valid.
+        unsafe { bindings::watch_mount_ns_capable(self.0.as_ptr()) }
     }
 
     fn slot(&self) -> Slot<'_> {
         // SAFETY: By the invariants it is valid.
-        unsafe { slot_of(self.0.as_ptr()) }
+        let slot = unsafe { bindings::watch_mount_ns_slot(self.0.as_ptr()) };
+        // SAFETY: `mnt_ns_release()` frees what it points to.
+        unsafe { Slot::from_raw(slot) }
     }
+}
 
-    fn as_ptr(&self) -> *mut bindings::mnt_namespace {
-        self.0.as_ptr()
+impl Clone for Namespace {
+    fn clone(&self) -> Self {
+        // SAFETY: By the invariants there is a reference, and so there can be another one.
+        unsafe { bindings::watch_mount_ns_get(self.0.as_ptr()) };
+        // INVARIANT: That took it.
+        Self(self.0)
     }
 }
 
@@ -229,16 +227,6 @@ impl Private for Namespace {
     }
 }
 
-/// # Safety
-///
-/// `namespace` is valid for `'a`.
-unsafe fn slot_of<'a>(namespace: *mut bindings::mnt_namespace) -> Slot<'a> {
-    // SAFETY: The caller has a valid namespace.
-    let slot = unsafe { &raw mut (*namespace).watch_object };
-    // SAFETY: `mnt_ns_release()` frees what it points to.
-    unsafe { Slot::from_raw(slot) }
-}
-
 /// A mount.
 ///
 /// # Invariants
@@ -250,184 +238,88 @@ struct Mount<'a>(*mut bindings::mount, PhantomData<&'a bindings::mount>);
 impl<'a> Mount<'a> {
     /// Returns the mount that a file is on.
     fn of(file: &'a LocalFile) -> Self {
-        // SAFETY: The file is open, so it has a path.
-        let mnt = unsafe { (*file.as_ptr()).__bindgen_anon_1.f_path.mnt };
-        // SAFETY: Every `struct vfsmount` is the `mnt` of a `struct mount`.
-        let mount = unsafe { container_of!(mnt, bindings::mount, mnt) };
         // INVARIANT: The file has a reference to it.
-        Self(mount, PhantomData)
+        // SAFETY: The file is open, if only for its path.
+        Self(
+            unsafe { bindings::watch_mount_of(file.as_ptr()) },
+            PhantomData,
+        )
     }
 
     /// Returns its id, which `statmount()` has as `mnt_id`.
     fn id(self) -> u64 {
-        // SAFETY: By the invariants.  The id does not change.
-        unsafe { (*self.0).mnt_id_unique }
+        // SAFETY: By the invariants.
+        unsafe { bindings::watch_mount_id(self.0) }
     }
 
     fn slot(self) -> Slot<'a> {
-        // SAFETY: By the invariants it is valid.
-        let slot = unsafe { &raw mut (*self.0).mnt_watch_object };
+        // SAFETY: By the invariants.
+        let slot = unsafe { bindings::watch_mount_slot(self.0) };
         // SAFETY: `free_vfsmnt()` frees what it points to.
         unsafe { Slot::from_raw(slot) }
     }
 
-    fn flags(self) -> u32 {
-        // SAFETY: By the invariants.
-        unsafe { Atomic::from_ptr(&raw mut (*self.0).mnt.mnt_flags) }.load(Relaxed) as u32
-    }
-
     /// Returns whether it has been taken out of its tree, or is about to be.
     fn is_going(self) -> bool {
-        self.flags() & bindings::mount_flags_MNT_UMOUNT != 0
-    }
-
-    /// Returns its namespace, unless it has none or one without a name: trees are in such
-    /// namespaces before they are attached.
-    ///
-    /// A namespace is readable for a grace period after its last mount has left it.
-    fn namespace_rcu(self, _rcu: &rcu::Guard) -> Option<Namespace> {
-        // SAFETY: This is under RCU.
-        let namespace = unsafe { self.namespace() }?;
-        // SAFETY: It has a name, and can be read, and referred to, as long as this is under RCU.
-        Some(unsafe { Namespace::get(namespace) })
-    }
-
-    /// # Safety
-    ///
-    /// This is an RCU read-side critical section, or `namespace_sem` is held.
-    unsafe fn namespace(self) -> Option<*mut bindings::mnt_namespace> {
         // SAFETY: By the invariants.
-        let namespace = unsafe { Atomic::from_ptr(&raw mut (*self.0).mnt_ns) }.load(Relaxed);
-        if namespace.is_null() {
-            return None;
-        }
-        // It may be `MNT_NS_INTERNAL`.
-        let namespace = from_err_ptr(namespace).ok()?;
-        // SAFETY: It can be read as long as the caller is in the section or has the lock.
-        let has_name = unsafe { !(*namespace).is_anon };
-        has_name.then_some(namespace)
+        unsafe { bindings::watch_mount_is_going(self.0) }
     }
 
-    /// Returns what `statmount()` has of it.
-    ///
-    /// # Safety
-    ///
-    /// `namespace_sem` is held.
-    unsafe fn state(self) -> bindings::watch_mount_state {
-        let mut state = pin_init::zeroed();
-        // SAFETY: By the invariants the mount is valid, and so is its master, as the caller has the
-        // lock.
-        unsafe { bindings::watch_mount_get_state(self.0, &mut state) };
-        state
-    }
-
-    /// Returns the major and the minor number of its superblock.
-    fn superblock(self) -> (u32, u32) {
-        // SAFETY: By the invariants the mount is valid.  It has a superblock, whose number does not
-        // change.
-        major_minor(unsafe { (*(*self.0).mnt.mnt_sb).s_dev })
+    /// Returns its namespace, unless it has none or one without a name.
+    fn namespace(self) -> Option<Namespace> {
+        // SAFETY: By the invariants.
+        let namespace = unsafe { bindings::watch_mount_ns_get_by_mount(self.0) };
+        // SAFETY: That took a reference.
+        unsafe { Namespace::from_raw(namespace) }
     }
 }
 
-/// A mount in its tree as that is or, with `before`, as it was before what is being posted.
+/// Posts to the watchers of the namespace, and of the mounts that this is or is below, or before
+/// was, those of `wanted`, in that order, that are among `subtypes`.
 ///
-/// # Invariants
+/// # Safety
 ///
-/// `namespace_sem` has been held for `'a`, since before the mounts were listed to which something
-/// happened.  So all mounts that are in the tree, or were, are valid, and their namespaces are.
-#[derive(Clone, Copy)]
-struct Placed<'a> {
-    mount: Mount<'a>,
-    before: bool,
+/// `mount` is valid, and `namespace_sem` has been held since it was listed.
+unsafe fn post(mount: *mut bindings::mount, before: bool, subtypes: u32, wanted: [u32; 3]) {
+    let mut info = pin_init::zeroed();
+    // SAFETY: The requirement is that of this function.
+    if !unsafe { bindings::watch_mount_get_info(mount, before, &mut info) } {
+        return;
+    }
+    let (sb_dev_major, sb_dev_minor) = major_minor(info.dev);
+    for subtype in wanted {
+        if subtypes & (1 << subtype) == 0 {
+            continue;
+        }
+        let mut event = Event {
+            watch: Header::new(subtype as u8),
+            mnt_id: info.mnt_id,
+            parent_id: info.parent_id,
+            mnt_ns_id: info.mnt_ns_id,
+            attr: info.state.attr,
+            propagation: info.state.propagation.into(),
+            peer_group: info.state.peer_group.into(),
+            master: info.state.master.into(),
+            sb_dev_major,
+            sb_dev_minor,
+        };
+        // SAFETY: As above.  `visit()` takes an `Event`.
+        unsafe {
+            bindings::watch_mount_visit(mount, before, Some(visit), (&raw mut event).cast())
+        };
+    }
 }
 
-impl Placed<'_> {
-    /// Returns whether the mount is no longer where this is about.
-    fn has_left(self) -> bool {
-        // SAFETY: The mount is valid.  This changes only with `namespace_sem` held for writing, or
-        // after all has been posted.
-        self.before && unsafe { (*self.mount.0).mnt_left.subtypes } != 0
-    }
-
-    fn parent(self) -> Option<Self> {
-        let mount = self.mount.0;
-        let parent = if self.has_left() {
-            // SAFETY: The mount is valid, and this was set when it left.
-            unsafe { (*mount).mnt_left_parent }
-        } else {
-            // SAFETY: The mount is valid, and its parent does not change.
-            unsafe { (*mount).mnt_parent }
-        };
-        // INVARIANT: The parent is, or was, in the tree.
-        (parent != mount).then_some(Self {
-            mount: Mount(parent, PhantomData),
-            ..self
-        })
-    }
-
-    /// Returns its namespace, if that has a name.
-    fn namespace(self) -> Option<*mut bindings::mnt_namespace> {
-        if self.has_left() {
-            // SAFETY: The mount is valid, and this was set when it left.  Only mounts in namespaces
-            // with names are listed.
-            Some(unsafe { (*self.mount.0).mnt_left_ns })
-        } else {
-            // SAFETY: By the invariants the lock is held.
-            unsafe { self.mount.namespace() }
-        }
-    }
-
-    fn state(self) -> bindings::watch_mount_state {
-        if self.has_left() {
-            // SAFETY: The mount is valid, and this was set when it left.
-            unsafe { (*self.mount.0).mnt_left_state }
-        } else {
-            // SAFETY: By the invariants the lock is held.
-            unsafe { self.mount.state() }
-        }
-    }
-
-    /// Returns the mount, and those that it is below, the nearest first.
-    fn and_ancestors(self) -> impl Iterator<Item = Self> {
-        iter::successors(Some(self), |mount| mount.parent()).take(MAX_DEPTH)
-    }
-
-    /// Posts to the watchers of the namespace, and of the mounts that this is or is below, those of
-    /// `wanted`, in that order, that are among `subtypes`.
-    fn post(self, subtypes: u32, wanted: [u32; 3]) {
-        let Some(namespace) = self.namespace() else {
-            return;
-        };
-        // SAFETY: By the invariants it is valid.
-        let (mnt_ns_id, slot) =
-            unsafe { (bindings::watch_mount_ns_id(namespace), slot_of(namespace)) };
-        for subtype in wanted {
-            if subtypes & (1 << subtype) == 0 {
-                continue;
-            }
-            let state = self.state();
-            let (sb_dev_major, sb_dev_minor) = self.mount.superblock();
-            let mut event = Event {
-                watch: Header::new(subtype as u8),
-                mnt_id: self.mount.id(),
-                parent_id: self.parent().unwrap_or(self).mount.id(),
-                mnt_ns_id,
-                attr: state.attr,
-                propagation: state.propagation.into(),
-                peer_group: state.peer_group.into(),
-                master: state.master.into(),
-                sb_dev_major,
-                sb_dev_minor,
-            };
-            if let Some(watches) = slot.watches() {
-                watches.post(&mut event, Cause::CurrentTask);
-            }
-            for above in self.and_ancestors() {
-                if let Some(watches) = above.mount.slot().watches() {
-                    watches.post(&mut event, Cause::CurrentTask);
-                }
-            }
-        }
+/// # Safety
+///
+/// For `watch_mount_visit()` to call, with an `Event`.
+unsafe extern "C" fn visit(slot: *mut *mut bindings::watch_object, event: *mut c_void) {
+    // SAFETY: `post()` passes its event, and does not use it until all visits are over.
+    let event = unsafe { &mut *event.cast::<Event>() };
+    // SAFETY: `watch_mount_visit()` keeps the object of the slot until this returns, and that frees
+    // its watches.
+    if let Some(watches) = unsafe { Slot::from_raw(slot) }.watches() {
+        watches.post(event, Cause::CurrentTask);
     }
 }
 
@@ -442,19 +334,13 @@ impl Placed<'_> {
 pub(crate) unsafe extern "C" fn __watch_mount_came(mount: *mut bindings::mount, subtypes: u32) {
     use bindings::*;
 
-    // INVARIANT: The requirements are the invariants.
-    let placed = Placed {
-        mount: Mount(mount, PhantomData),
-        before: false,
-    };
-    placed.post(
-        subtypes,
-        [
-            mount_notification_subtype_NOTIFY_MOUNT_ATTACHED,
-            mount_notification_subtype_NOTIFY_MOUNT_MOVED_TO,
-            mount_notification_subtype_NOTIFY_MOUNT_SETATTR,
-        ],
-    );
+    let wanted = [
+        mount_notification_subtype_NOTIFY_MOUNT_ATTACHED,
+        mount_notification_subtype_NOTIFY_MOUNT_MOVED_TO,
+        mount_notification_subtype_NOTIFY_MOUNT_SETATTR,
+    ];
+    // SAFETY: The requirements are the same.
+    unsafe { post(mount, false, subtypes, wanted) };
 }
 
 /// Posts that a mount has left its place.
@@ -477,17 +363,11 @@ pub(crate) unsafe extern "C" fn __watch_mount_left(mount: *mut bindings::mount, 
     } else {
         subtypes
     };
-    // INVARIANT: The requirements are the invariants.
-    let placed = Placed {
-        mount: Mount(mount, PhantomData),
-        before: true,
-    };
-    placed.post(
-        subtypes,
-        [
-            mount_notification_subtype_NOTIFY_MOUNT_MOVED_FROM,
-            mount_notification_subtype_NOTIFY_MOUNT_EXPIRED,
-            mount_notification_subtype_NOTIFY_MOUNT_DETACHED,
-        ],
-    );
+    let wanted = [
+        mount_notification_subtype_NOTIFY_MOUNT_MOVED_FROM,
+        mount_notification_subtype_NOTIFY_MOUNT_EXPIRED,
+        mount_notification_subtype_NOTIFY_MOUNT_DETACHED,
+    ];
+    // SAFETY: The requirements are the same.
+    unsafe { post(mount, true, subtypes, wanted) };
 }

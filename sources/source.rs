@@ -10,11 +10,10 @@
 
 #![allow(dead_code, reason = "no source needs all of it")]
 
-use core::{marker::PhantomData, mem, ptr, ptr::NonNull};
+use core::{marker::PhantomData, mem, ptr::NonNull};
 use kernel::{
     bindings,
     cred::Credential,
-    error::to_result,
     fs::LocalFile,
     prelude::*,
     sync::{
@@ -50,9 +49,6 @@ pub(super) trait Object: Sized {
     /// Returns what a watch on the object is to keep.
     fn private(&self) -> Self::Private;
 
-    /// Returns the file by which the object was found, for security modules.
-    fn file(&self) -> Option<&LocalFile>;
-
     /// Returns where the object points to its watches.
     fn slot(&self) -> Slot<'_>;
 
@@ -65,6 +61,14 @@ pub(super) trait Object: Sized {
     ///
     /// `EPERM` if not.
     fn permit(&self) -> Result;
+
+    /// Asks the security modules what they are asked of who gets the same news in another way, and
+    /// returns successfully if they permit it.
+    ///
+    /// # Errors
+    ///
+    /// That of the module.
+    fn ask_security(&self) -> Result;
 
     /// Returns successfully unless the object is going away.
     fn is_there(&self) -> Result {
@@ -82,7 +86,7 @@ pub(super) fn carry_out<T: Object>(
     match action {
         Action::Add(report) => {
             object.permit()?;
-            ask_security(request.source, object.file())?;
+            object.ask_security()?;
             attach(queue, request.tag as u8, &object, report)
         }
         Action::Remove => object
@@ -131,13 +135,6 @@ fn attach<T: Object>(
             Ok(())
         }
     })
-}
-
-/// Asks the security modules whether the current task may watch something.
-fn ask_security(kind: u32, file: Option<&LocalFile>) -> Result {
-    let file = file.map_or(ptr::null_mut(), LocalFile::as_ptr);
-    // SAFETY: The file is null or open.
-    to_result(unsafe { bindings::watch_source_ask_security(kind, file) })
 }
 
 impl Request {

@@ -8,6 +8,7 @@
 use core::{marker::PhantomData, mem::offset_of};
 use kernel::{
     bindings,
+    error::to_result,
     fs::LocalFile,
     prelude::*,
     sync::{
@@ -138,10 +139,6 @@ impl Object for Watched {
         source()
     }
 
-    fn file(&self) -> Option<&LocalFile> {
-        Some(&self.0)
-    }
-
     type Private = Source;
 
     fn private(&self) -> Source {
@@ -169,6 +166,11 @@ impl Object for Watched {
         } else {
             Err(EPERM)
         }
+    }
+
+    fn ask_security(&self) -> Result {
+        // SAFETY: The file is open, if only for its path.
+        to_result(unsafe { bindings::watch_superblock_ask_security(self.0.as_ptr()) })
     }
 }
 
