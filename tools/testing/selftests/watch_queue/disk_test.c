@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <linux/nvme_ioctl.h>
+#include <stdalign.h>
 
 #define BLOCK		WATCH_TYPE_BLOCK_NOTIFY
 
@@ -213,7 +214,7 @@ TEST_F(paths, path_and_what_stands_for_it)
 /* A command of the user's own is no I/O of the device, even where it goes to the log. */
 TEST_F(paths, command_of_the_user)
 {
-	static char sector[512] __attribute__((aligned(512)));
+	static alignas(512) char sector[512];
 	struct nvme_passthru_cmd command = {
 		.opcode = 2,	/* Read */
 		.addr = (uintptr_t)sector,
