@@ -753,8 +753,7 @@ impl Reader {
     }
 }
 
-// The rest of the tests is in `tools/testing/watch_queue/`.  These are to see that the kernel's
-// memory and atomics do what those of the host do.
+// These are to see that the kernel's memory and atomics do what `platform` says.
 #[cfg(CONFIG_WATCH_QUEUE_KUNIT_TEST)]
 #[kernel::prelude::kunit_tests(watch_queue_ring)]
 mod tests {

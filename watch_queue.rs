@@ -17,8 +17,8 @@
 //!  trace        trace events
 //!  sync         primitives that the kernel crate does not have yet
 //!
-//!  filter, note, ring, overflow     pure: no kernel needed, tested on the host as they are
-//!  platform                         memory and atomics of the ring; the host has its own
+//!  filter, note, ring, overflow     pure: no kernel needed
+//!  platform                         memory and atomics of the ring
 //! ```
 //!
 //! See [`Documentation/core-api/watch_queue.rst`](srctree/Documentation/core-api/watch_queue.rst).

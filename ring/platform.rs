@@ -2,8 +2,8 @@
 
 //! The memory and the atomics of the ring.
 //!
-//! This is the kernel's.  On the host, `tools/testing/watch_queue/` has one of the standard
-//! library and one of loom, so that [`crate::ring`] is tested and model-checked as it is.
+//! [`crate::ring`] has no other access to the kernel.  With another module in this one's place it
+//! can be tested and model-checked outside of the kernel as it is.
 
 use kernel::{
     alloc::{
