@@ -38,8 +38,9 @@ help:
 	@echo 'make mutants                change the code that needs no kernel, and see that a test fails each time'
 	@echo 'make check                  formatting, lints, checkpatch, documentation'
 	@echo 'make patches [DIR=DIR]      write the project as a series of patches for Linux'
-	@echo 'make test-patches [CHOICES=rust] apply that, and build after each patch, with Rust and without;'
-	@echo '                              CHOICES=c is without only'
+	@echo 'make test-patches           apply that, and build, check and test after each patch, with Rust and'
+	@echo '                              without; CHOICES=rust or c alone, SERIES=2-block that alone'
+	@echo 'make test-touched           compile what the series touch as allmodconfig has it, by clang and GCC'
 	@echo 'make kernel                 build the kernel only'
 	@echo 'make install KDIR=DIR       wire the project into your own Linux 7.3 tree, beside the C;'
 	@echo '                              with ONLY_RUST=1 instead of it'
@@ -175,6 +176,10 @@ check:
 PHONY += patches
 patches:
 	@dev/make-series $(DIR)
+
+PHONY += test-touched
+test-touched:
+	@dev/test-touched
 
 PHONY += test-patches
 test-patches: kernel
