@@ -137,6 +137,30 @@ apply_step() {
 		diff_of "$1" | patch -s -d "$2" -p1 --no-backup-if-mismatch -r - >&2
 }
 
+# document TREE OBJ: what rustdoc complains of, in the queue, private items included, and
+# in what the kernel's crate has of ours
+document() {
+	local features=arbitrary_self_types,asm_goto,generic_arg_infer,used_with_arg
+	cd "$2" || return
+	document_crate "$1" watch_queue kernel/watch_queue/watch_queue.rs --extern kernel \
+		-Zallow-features=$features -Zcrate-attr=no_std \
+		"-Zcrate-attr=feature($features)" --document-private-items 2>&1
+	document_crate "$1" kernel rust/kernel/lib.rs --error-format=short --extern ffi \
+		--extern build_error --extern macros --extern bindings --extern uapi 2>&1 |
+		grep -E 'watch_queue\.rs|error'
+}
+
+document_crate() {	# document_crate TREE CRATE FILE [OPTION...]
+	RUSTC_BOOTSTRAP=1 OBJTREE=$PWD RUST_MODFILE=kernel/watch_queue/watch_queue \
+		/usr/bin/rustdoc --edition=2021 --crate-name "$2" --crate-type rlib \
+		--target=./scripts/target.json --sysroot=/dev/null -L ./rust/ \
+		@./include/generated/rustc_cfg -Zunstable-options \
+		--extern pin_init --extern zerocopy --extern zerocopy_derive \
+		-Wrustdoc::all -Arustdoc::private_doc_tests -Wmissing_docs \
+		-Astable_features -Wrustdoc::unescaped_backticks \
+		-o doc "${@:4}" "$1/$3"
+}
+
 # as_root COMMAND...: by sudo where that has to be
 as_root() {
 	if [ "$(id -u)" = 0 ]; then
@@ -191,4 +215,32 @@ count_instructions() {
 	CPUS=1 QEMU_ARGS="-icount shift=0,sleep=off" LOG=$log \
 		"$top/dev/boot" "$(image_of "$variant")" \
 		"$trees/$variant/tests.cpio.gz" "bench $*" nolapic_timer lsm=
+}
+
+# checkpatch TREE ARGUMENT...: what it complains of, one line each.  It does not know what
+# trace events look like; the entry in MAINTAINERS is in another patch than most files.
+checkpatch() {
+	perl "$1/scripts/checkpatch.pl" --strict --no-summary --terse --no-tree \
+		--ignore FILE_PATH_CHANGES,OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT "${@:2}" 2>&1
+}
+
+# of_added DIFF TREE: those lines of what it reads, which a compiler or the like says of
+# files in a tree, that are about a line that the diff, which has no context, adds
+of_added() {
+	awk -v tree="$2/" '
+		NR == FNR && /^\+\+\+ b\// { file = substr($2, 3) }
+		NR == FNR && /^@@/ {
+			fields = split(substr($3, 2), range, ",")
+			for (i = 0; i < (fields > 1 ? range[2] : 1); i++)
+				added[file ":" range[1] + i] = 1
+		}
+		NR == FNR { next }
+		{
+			sub("^" tree, "")
+			sub("^\\.\\./", "")
+			sub("^(Warning|Error|Info): ", "")
+			split($0, place, ":")
+			if (place[1] ":" (place[2] + 0) in added)
+				print
+		}' "$1" -
 }
