@@ -130,7 +130,7 @@ RUST_EXPORT_GPL(__watch_superblock_quota);
 #endif
 
 #ifdef CONFIG_WATCH_BLOCK
-/* As read() asks, which can fail in the same way */
+/* As read() asks: who may read learns of the same errors. */
 int watch_block_ask_security(struct file *file)
 {
 	return security_file_permission(file, MAY_READ);

@@ -238,12 +238,10 @@ struct Mount<'a>(*mut bindings::mount, PhantomData<&'a bindings::mount>);
 impl<'a> Mount<'a> {
     /// Returns the mount that a file is on.
     fn of(file: &'a LocalFile) -> Self {
-        // INVARIANT: The file has a reference to it.
         // SAFETY: The file is open, if only for its path.
-        Self(
-            unsafe { bindings::watch_mount_of(file.as_ptr()) },
-            PhantomData,
-        )
+        let mount = unsafe { bindings::watch_mount_of(file.as_ptr()) };
+        // INVARIANT: The file has a reference to it.
+        Self(mount, PhantomData)
     }
 
     /// Returns its id, which `statmount()` has as `mnt_id`.
