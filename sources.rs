@@ -119,6 +119,10 @@ enum Action<'a> {
     Remove,
 }
 
+#[cfg_attr(
+    not(CONFIG_WATCH_SOURCES),
+    allow(clippy::match_single_binding, reason = "there is no source")
+)]
 fn carry_out(queue: Borrowed<'_>, request: &Request, action: Action<'_>) -> Result {
     match request.source {
         #[cfg(CONFIG_WATCH_BLOCK)]

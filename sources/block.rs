@@ -125,9 +125,9 @@ impl Object for Watched {
         match self {
             Self::All => Ok(()),
             // SAFETY: The file is open, by the invariants.
-            Self::One(device) => to_result(unsafe {
-                bindings::watch_block_ask_security(device.file.as_ptr())
-            }),
+            Self::One(device) => {
+                to_result(unsafe { bindings::watch_block_ask_security(device.file.as_ptr()) })
+            }
         }
     }
 

@@ -302,9 +302,7 @@ unsafe fn post(mount: *mut bindings::mount, before: bool, subtypes: u32, wanted:
             sb_dev_minor,
         };
         // SAFETY: As above.  `visit()` takes an `Event`.
-        unsafe {
-            bindings::watch_mount_visit(mount, before, Some(visit), (&raw mut event).cast())
-        };
+        unsafe { bindings::watch_mount_visit(mount, before, Some(visit), (&raw mut event).cast()) };
     }
 }
 
