@@ -39,7 +39,7 @@ help:
 	@echo 'make check                  formatting, lints, checkpatch, documentation'
 	@echo 'make patches [DIR=DIR]      write the project as a series of patches for Linux'
 	@echo 'make test-patches           apply that, and build, check and test after each patch, with Rust and'
-	@echo '                              without; CHOICES=rust or c alone, SERIES=2-block that alone'
+	@echo '                              without; CHOICES=rust or c alone, ONLY=2-block that alone'
 	@echo 'make test-touched           compile what the series touch as allmodconfig has it, by clang and GCC'
 	@echo 'make kernel                 build the kernel only'
 	@echo 'make install KDIR=DIR       wire the project into your own Linux 7.3 tree, beside the C;'
