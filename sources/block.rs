@@ -124,8 +124,8 @@ impl Object for Watched {
     fn ask_security(&self) -> Result {
         match self {
             Self::All => Ok(()),
-            // SAFETY: The file is open, by the invariants.
             Self::One(device) => {
+                // SAFETY: The file is open, by the invariants.
                 to_result(unsafe { bindings::watch_block_ask_security(device.file.as_ptr()) })
             }
         }
