@@ -68,6 +68,13 @@ void __watch_object_gone(struct watch_object *object);
 
 /* Called for each place that can point to the watches on an object */
 typedef void (*watch_visit_t)(struct watch_object **slot, void *data);
+
+static inline void watch_visit(struct watch_object **slot, watch_visit_t visit,
+			       void *data)
+{
+	if (READ_ONCE(*slot))
+		visit(slot, data);
+}
 #endif
 
 #ifdef CONFIG_WATCH_MOUNT
@@ -88,15 +95,6 @@ struct watch_mount_state {
 	u32 master;
 };
 
-/* What is posted of a mount; @dev is the number of its superblock. */
-struct watch_mount_info {
-	u64 mnt_id;
-	u64 parent_id;
-	u64 mnt_ns_id;
-	dev_t dev;
-	struct watch_mount_state state;
-};
-
 void __watch_mount(struct mount *mnt, enum mount_notification_subtype subtype);
 void __watch_mount_left(struct mount *mnt, unsigned int subtypes);
 void __watch_mount_came(struct mount *mnt, unsigned int subtypes);
@@ -114,8 +112,8 @@ struct mount *watch_mount_of(struct file *file);
 u64 watch_mount_id(const struct mount *mnt);
 struct watch_object **watch_mount_slot(struct mount *mnt);
 bool watch_mount_is_going(const struct mount *mnt);
-bool watch_mount_get_info(struct mount *mnt, bool before,
-			  struct watch_mount_info *info);
+bool watch_mount_get_note(struct mount *mnt, bool before,
+			  struct mount_notification *note);
 void watch_mount_visit(struct mount *mnt, bool before, watch_visit_t visit,
 		       void *data);
 

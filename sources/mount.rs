@@ -10,7 +10,11 @@
 //! `namespace_unlock()` posts, when trees still stay as they are, but `mount_lock` has been dropped
 //! and `namespace_sem` is held shared.  What a mount and a namespace are is known there alone.
 
-use core::{marker::PhantomData, mem::offset_of, ptr::NonNull};
+use core::{
+    marker::PhantomData,
+    mem::{offset_of, MaybeUninit},
+    ptr::NonNull,
+};
 use kernel::{
     bindings,
     error::to_result,
@@ -21,7 +25,7 @@ use kernel::{
 };
 
 use super::{
-    source::{assert_layout, major_minor, Object, Private, Slot, Source},
+    source::{assert_layout, Object, Private, Slot, Source},
     up_to, Request, Support,
 };
 
@@ -279,28 +283,18 @@ impl<'a> Mount<'a> {
 ///
 /// `mount` is valid, and `namespace_sem` has been held since it was listed.
 unsafe fn post(mount: *mut bindings::mount, before: bool, subtypes: u32, wanted: [u32; 3]) {
-    let mut info = pin_init::zeroed();
-    // SAFETY: The requirement is that of this function.
-    if !unsafe { bindings::watch_mount_get_info(mount, before, &mut info) } {
+    let mut event = MaybeUninit::<Event>::uninit();
+    // SAFETY: The requirement is that of this function.  An event has the layout of that structure.
+    if !unsafe { bindings::watch_mount_get_note(mount, before, event.as_mut_ptr().cast()) } {
         return;
     }
-    let (sb_dev_major, sb_dev_minor) = major_minor(info.dev);
+    // SAFETY: It has been filled.  The header of zeroes there is is a valid one.
+    let mut event = unsafe { event.assume_init() };
     for subtype in wanted {
         if subtypes & (1 << subtype) == 0 {
             continue;
         }
-        let mut event = Event {
-            watch: Header::new(subtype as u8),
-            mnt_id: info.mnt_id,
-            parent_id: info.parent_id,
-            mnt_ns_id: info.mnt_ns_id,
-            attr: info.state.attr,
-            propagation: info.state.propagation.into(),
-            peer_group: info.state.peer_group.into(),
-            master: info.state.master.into(),
-            sb_dev_major,
-            sb_dev_minor,
-        };
+        event.watch = Header::new(subtype as u8);
         // SAFETY: As above.  `visit()` takes an `Event`.
         unsafe { bindings::watch_mount_visit(mount, before, Some(visit), (&raw mut event).cast()) };
     }
