@@ -280,7 +280,7 @@ static void objects(int count)
 	int i, fd;
 
 	/* A mount that is bound elsewhere is searched for children: this has none. */
-	if (mount("none", DIR, "tmpfs", 0, NULL) || mkdir(DIR "/source", 0755) ||
+	if (mount("none", DIR, "tmpfs", 0, "nr_inodes=0") || mkdir(DIR "/source", 0755) ||
 	    mount("none", DIR "/source", "tmpfs", 0, NULL))
 		die(DIR);
 	for (i = 0; i < count; i++) {
