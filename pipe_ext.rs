@@ -292,31 +292,25 @@ unsafe extern "C" fn read(
     room: usize,
     _position: *mut bindings::loff_t,
 ) -> isize {
-    from_result(|| {
-        // SAFETY: The VFS keeps the file, which has these operations, open.
-        let file = unsafe { PipeFile::from_raw(file) };
-        let to = UserBuffer::new(UserPtr::from_ptr(buffer.cast()), room);
-        let bytes = file.queue().read(to, || file.may_wait(), false)?;
-        Ok(bytes as isize)
-    })
+    // SAFETY: The VFS keeps the file, which has these operations, open.
+    let file = unsafe { PipeFile::from_raw(file) };
+    let to = UserBuffer::new(UserPtr::from_ptr(buffer.cast()), room);
+    file.queue().read(to, || file.may_wait(), false)
 }
 
 /// # Safety
 ///
 /// For the VFS to call.
 unsafe extern "C" fn read_iter(iocb: *mut bindings::kiocb, to: *mut bindings::iov_iter) -> isize {
-    from_result(|| {
-        // SAFETY: The VFS gives a valid `iocb`.
-        let (file, flags) = unsafe { ((*iocb).ki_filp, (*iocb).ki_flags) };
-        // SAFETY: The VFS keeps the file, which has these operations, open.
-        let file = unsafe { PipeFile::from_raw(file) };
-        // SAFETY: This is a read, for which the VFS gives a valid destination.
-        let to = unsafe { IovIterDest::from_raw(to) };
-        let is_nowait = flags & bindings::IOCB_NOWAIT != 0;
-        let may_wait = || !is_nowait && file.may_wait();
-        let bytes = file.queue().read(to, may_wait, is_nowait)?;
-        Ok(bytes as isize)
-    })
+    // SAFETY: The VFS gives a valid `iocb`.
+    let (file, flags) = unsafe { ((*iocb).ki_filp, (*iocb).ki_flags) };
+    // SAFETY: The VFS keeps the file, which has these operations, open.
+    let file = unsafe { PipeFile::from_raw(file) };
+    // SAFETY: This is a read, for which the VFS gives a valid destination.
+    let to = unsafe { IovIterDest::from_raw(to) };
+    let is_nowait = flags & bindings::IOCB_NOWAIT != 0;
+    let may_wait = || !is_nowait && file.may_wait();
+    file.queue().read(to, may_wait, is_nowait)
 }
 
 /// Refuses: only the kernel writes.

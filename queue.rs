@@ -10,8 +10,8 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
-        new_mutex, new_spinlock, new_spinlock_irq, rcu, Arc, ArcBorrow, Mutex, SpinLock,
-        SpinLockIrq,
+        new_mutex, new_spinlock, new_spinlock_irq, rcu, Arc, ArcBorrow, Mutex, MutexGuard,
+        SpinLock, SpinLockIrq,
     },
 };
 
@@ -28,6 +28,7 @@ use crate::{
     filter::{Filter, Rule},
     note::{self, Message},
     overflow::Overflow,
+    platform::load_relaxed,
     ring::{self, Batch, Next, Poster, Reader, Span},
     sync::{
         irq_work::IrqWork,
@@ -212,7 +213,6 @@ pub(crate) trait Destination {
 }
 
 /// The result of a read so far.
-#[derive(Default)]
 struct Read {
     /// The messages, and the bytes of the records of losses.
     span: Span,
@@ -348,24 +348,41 @@ impl Queue {
         })
     }
 
-    /// Reads all messages and records of losses that are there and fit, and adds them to `done`,
-    /// which is empty.  Waits for nothing but other readers, and not for them if `is_nowait`.
-    ///
-    /// Success without a byte is the end of the file.
+    /// Locks the readers' state, or does not wait for it if `is_nowait`.
     ///
     /// # Errors
     ///
-    /// - `EAGAIN` if there is nothing to read yet, or another reader is at it
+    /// `EAGAIN` if another reader has it locked.
+    #[inline(always)]
+    fn lock_reads(&self, is_nowait: bool) -> Result<MutexGuard<'_, Reads>> {
+        if is_nowait {
+            // A reader may be in a page fault for long.
+            self.reads.try_lock().ok_or(EAGAIN)
+        } else {
+            Ok(self.reads.lock())
+        }
+    }
+
+    /// Reads all messages and records of losses that are there and fit, and adds them to `done`.
+    ///
+    /// Success without a byte in `done` is the end of the file.  Returns whether something may be
+    /// left to read.
+    ///
+    /// Takes the posters' lock to look for a loss behind all messages, and for the end of the file,
+    /// unless `is_hasty` and nothing has been read.
+    ///
+    /// # Errors
+    ///
+    /// - `EAGAIN` if there is nothing to read yet
     /// - `ENOBUFS` if the first message does not fit
     /// - `EFAULT` if it could not be copied
-    #[inline(always)]
-    fn try_read(&self, to: &mut impl Destination, done: &mut Read, is_nowait: bool) -> Result {
-        let reads = &mut *if is_nowait {
-            // A reader may be in a page fault for long.
-            self.reads.try_lock().ok_or(EAGAIN)?
-        } else {
-            self.reads.lock()
-        };
+    fn read_locked(
+        &self,
+        reads: &mut Reads,
+        to: &mut impl Destination,
+        done: &mut Read,
+        is_hasty: bool,
+    ) -> Result<bool> {
         let error = loop {
             let next = match reads.reader() {
                 Some(reader) => reader.next(to.room()),
@@ -373,7 +390,7 @@ impl Queue {
             };
             let lost = match next {
                 Next::Notes(batch) => {
-                    let span = batch.span();
+                    let (span, rest) = (batch.span(), batch.rest());
                     let copied = copy_batch(&batch, to);
                     if copied != span.bytes() {
                         let whole = batch.truncate(copied);
@@ -383,13 +400,14 @@ impl Queue {
                     }
                     let is_all = self.consume(batch);
                     done.span = done.span.and(span);
-                    if is_all || to.room() < note::MIN_LEN {
-                        return Ok(());
+                    if is_all || rest < note::MIN_LEN {
+                        return Ok(!is_all);
                     }
                     continue;
                 }
                 Next::Loss(lost) => lost,
                 Next::TooLarge => break ENOBUFS,
+                Next::Nothing if is_hasty && done.span.bytes() == 0 => break EAGAIN,
                 Next::Nothing => {
                     // In one critical section, so that no message comes in between.
                     let (lost, is_at_end, writers) = self.with_posts(|posts| {
@@ -407,7 +425,7 @@ impl Queue {
                         if done.span.bytes() == 0 && writers != 0 {
                             break EAGAIN;
                         }
-                        return Ok(());
+                        return Ok(false);
                     }
                     lost
                 }
@@ -424,7 +442,7 @@ impl Queue {
         if done.span.bytes() == 0 {
             Err(error)
         } else {
-            Ok(())
+            Ok(true)
         }
     }
 
@@ -465,18 +483,25 @@ impl Queue {
             (wake, !posts.poster.is_readable())
         });
         if wake {
-            self.room.wake_one(WRITABLE);
+            self.wake_room();
         }
         is_all
+    }
+
+    /// Wakes those that wait for room.
+    ///
+    /// Out of line, so that a read of a queue that was not full spills less.
+    #[cold]
+    #[inline(never)]
+    fn wake_room(&self) {
+        self.room.wake_one(WRITABLE);
     }
 
     /// Reads all messages and records of losses that are there and fit, and returns their size.
     /// If there are none, waits for one, provided that `may_wait` returns true.  With `is_nowait`
     /// it does not wait for other readers either, and `may_wait` returns false.
     ///
-    /// Returns 0 at the end of the file.
-    ///
-    /// # Errors
+    /// Returns 0 at the end of the file and, as all that the VFS calls, errors as negative numbers:
     ///
     /// - `EAGAIN` if there is nothing to read and it may not wait
     /// - `ERESTARTSYS` if a signal came while it waited
@@ -488,22 +513,81 @@ impl Queue {
         mut to: impl Destination,
         may_wait: impl Fn() -> bool,
         is_nowait: bool,
-    ) -> Result<usize> {
+    ) -> isize {
         if to.room() == 0 {
-            return Ok(0);
+            return 0;
         }
-        let mut done = Read::default();
-        let mut has_waited = false;
-        let result = loop {
-            match self.try_read(&mut to, &mut done, is_nowait) {
-                Err(EAGAIN) if may_wait() => {}
-                result => break result,
-            }
-            self.readers
-                .wait_interruptible(|| self.posts.with(|posts| posts.ends_wait()))?;
-            has_waited = true;
+        let mut reads = match self.lock_reads(is_nowait) {
+            Ok(reads) => reads,
+            Err(error) => return error.to_errno() as isize,
         };
-        if has_waited {
+        // Most reads are no more than this.
+        let Some(Next::Notes(batch)) = reads.reader().map(|reader| reader.next(to.room())) else {
+            return self.read_on(reads, to, Span::default(), may_wait);
+        };
+        let Some(bytes) = batch.piece() else {
+            return self.read_on(reads, to, Span::default(), may_wait);
+        };
+        let (span, rest) = (batch.span(), batch.rest());
+        let copied = to.append(bytes);
+        if copied != bytes.len() {
+            return self.read_part(reads, copied);
+        }
+        if !self.consume(batch) && rest >= note::MIN_LEN {
+            return self.read_on(reads, to, span, may_wait);
+        }
+        drop(reads);
+        self.has_read(span, 0) as isize
+    }
+
+    /// Ends a read of which only the first `copied` bytes could be copied.
+    #[cold]
+    #[inline(never)]
+    fn read_part(&self, mut reads: MutexGuard<'_, Reads>, copied: usize) -> isize {
+        // What is whole in these bytes is what fits into as many.
+        match reads.reader().map(|reader| reader.next(copied)) {
+            Some(Next::Notes(batch)) => {
+                let span = batch.span();
+                self.consume(batch);
+                drop(reads);
+                self.has_read(span, 0) as isize
+            }
+            _ => EFAULT.to_errno() as isize,
+        }
+    }
+
+    /// Goes on with a read that has read `span`, and perhaps could not read all, or has to wait.
+    ///
+    /// Out of line, so that reads for which there is nothing to do here spill less.
+    #[inline(never)]
+    fn read_on<'a>(
+        &'a self,
+        mut reads: MutexGuard<'a, Reads>,
+        mut to: impl Destination,
+        span: Span,
+        may_wait: impl Fn() -> bool,
+    ) -> isize {
+        let mut done = Read { span, lost: 0 };
+        let mut has_waited = false;
+        let mut is_ready = false;
+        let result = loop {
+            let may_wait = may_wait();
+            // One that waits looks when it is on the wait queue, so it need not do so before.
+            let is_hasty = may_wait && !is_ready;
+            let result = self.read_locked(&mut reads, &mut to, &mut done, is_hasty);
+            drop(reads);
+            if result != Err(EAGAIN) || !may_wait {
+                break result;
+            }
+            let ends_wait = || self.posts.with(|posts| posts.ends_wait());
+            is_ready = match self.readers.wait_once(ends_wait) {
+                Ok(is_ready) => is_ready,
+                Err(error) => return error.to_errno() as isize,
+            };
+            has_waited = true;
+            reads = self.reads.lock();
+        };
+        if has_waited && result != Ok(false) {
             // A post wakes one reader.  If this one left something, another has to be woken.
             let wake = self
                 .posts
@@ -512,15 +596,31 @@ impl Queue {
                 self.readers.wake_one(READABLE);
             }
         }
-        result?;
+        match result {
+            Ok(_) => self.has_read(done.span, done.lost) as isize,
+            Err(error) => error.to_errno() as isize,
+        }
+    }
+
+    /// Tells those that want to know that something has been read, without a lock held, and returns
+    /// the number of bytes.
+    #[inline(always)]
+    fn has_read(&self, span: Span, lost: u64) -> usize {
         // The messages were consumed with the lock of `posts`.  So either this sees the count of
         // a waiter, or the waiter sees that they are consumed.
-        if self.syncing.load(Relaxed) != 0 {
-            self.synced.wake_all();
+        if load_relaxed(&self.syncing) != 0 {
+            self.wake_synced();
         }
-        trace::read(&self.name, done.span.bytes(), done.span.notes(), done.lost);
+        trace::read(&self.name, || (span.bytes(), span.notes(), lost));
         self.writable.kill(fasync::WRITABLE);
-        Ok(done.span.bytes())
+        span.bytes()
+    }
+
+    /// Wakes those in [`Queue::sync`].
+    #[cold]
+    #[inline(never)]
+    fn wake_synced(&self) {
+        self.synced.wake_all();
     }
 
     /// Waits until all messages that are there, and records of losses, have been read.
@@ -913,12 +1013,13 @@ mod tests {
         queue.post(&Removal::new(0, 0));
         let mut to = KVec::with_capacity(note::MIN_LEN, GFP_KERNEL_ACCOUNT)?;
 
+        let again = EAGAIN.to_errno() as isize;
         let reader = queue.reads.lock();
-        assert_eq!(queue.read(&mut to, || false, true), Err(EAGAIN));
+        assert_eq!(queue.read(&mut to, || false, true), again);
         drop(reader);
-        assert_eq!(queue.read(&mut to, || false, true), Ok(note::MIN_LEN));
+        assert_eq!(queue.read(&mut to, || false, true), note::MIN_LEN as isize);
         to.clear();
-        assert_eq!(queue.read(&mut to, || false, true), Err(EAGAIN));
+        assert_eq!(queue.read(&mut to, || false, true), again);
         Ok(())
     }
 }

@@ -258,11 +258,12 @@ pub(crate) enum Next<'r> {
     TooLarge,
 }
 
-/// The result of [`Reader::find`]: [`Next`], but small enough to be returned in registers.
+/// The result of [`Reader::find`]: [`Next`], but borrows nothing.
 enum Found {
     Nothing,
     Loss(u64),
-    Notes(Span),
+    /// The messages, and the room that is left for the next one.
+    Notes(Span, usize),
     TooLarge,
 }
 
@@ -274,6 +275,7 @@ enum Found {
 pub(crate) struct Batch<'r> {
     reader: &'r mut Reader,
     span: Span,
+    rest: usize,
 }
 
 impl fmt::Debug for Batch<'_> {
@@ -293,6 +295,18 @@ impl Batch<'_> {
     #[inline]
     pub(crate) fn span(&self) -> Span {
         self.span
+    }
+
+    /// Returns how much room is left for the next message: none, if there is one that does not fit.
+    #[inline]
+    pub(crate) fn rest(&self) -> usize {
+        self.rest
+    }
+
+    /// Returns the bytes of the messages, unless they lie across the end of the memory.
+    #[inline(always)]
+    pub(crate) fn piece(&self) -> Option<&[u8]> {
+        self.reader.piece(self.span)
     }
 
     /// Returns the bytes of the messages.  They are in two pieces if they lie across the end of the
@@ -621,11 +635,16 @@ impl Reader {
             Found::Loss(lost) => Next::Loss(note::first_record(lost)),
             // INVARIANT: These messages are written.  Only a batch consumes them, for which the
             // reader is borrowed.
-            Found::Notes(span) => Next::Notes(Batch { reader: self, span }),
+            Found::Notes(span, rest) => Next::Notes(Batch {
+                reader: self,
+                span,
+                rest,
+            }),
             Found::TooLarge => Next::TooLarge,
         }
     }
 
+    #[inline(always)]
     fn find(&self, room: usize) -> Found {
         let ring = &self.ring;
         // In this order: a loss in front of a message that was written is sealed.
@@ -646,13 +665,19 @@ impl Reader {
             return Found::Nothing;
         }
         if all.bytes() <= room {
-            return Found::Notes(all);
+            return Found::Notes(all, room.wrapping_sub(all.bytes()));
         }
-        let some = self.whole_notes(all, room);
-        if some.notes() == 0 {
+        // Most such reads are for one message.
+        let at = ring.wrapped(self.offset.wrapping_add(note::LENGTH_OFFSET));
+        // SAFETY: This is a byte of a message that is written and not consumed.
+        let first = note::length_from(unsafe { ring.bytes.read(at) });
+        if first > room {
             return Found::TooLarge;
         }
-        Found::Notes(some)
+        if room.wrapping_sub(first) < note::MIN_LEN {
+            return Found::Notes(Span::of(1, first), 0);
+        }
+        Found::Notes(self.whole_notes(all, room), 0)
     }
 
     /// Returns those of the messages in `all`, which [`Reader::find`] found, that fit into `room`.
@@ -679,6 +704,18 @@ impl Reader {
         Span::of(notes, room.wrapping_sub(left))
     }
 
+    /// Returns the bytes of the messages in `span`, which [`Reader::find`] found, if they lie in
+    /// one piece.
+    #[inline(always)]
+    fn piece(&self, span: Span) -> Option<&[u8]> {
+        let ring = &self.ring;
+        if span.bytes() > ring.bytes.len().wrapping_sub(self.offset) {
+            return None;
+        }
+        // SAFETY: As in `pieces()`, and the end of the memory is not in between.
+        Some(unsafe { ring.bytes.slice(self.offset, span.bytes()) })
+    }
+
     /// Returns the bytes of the messages in `span`, which [`Reader::find`] found.
     fn pieces(&self, span: Span) -> (&[u8], &[u8]) {
         let ring = &self.ring;
@@ -697,10 +734,10 @@ impl Reader {
     /// Gives the messages in `span`, which [`Reader::find`] found, back to the poster.
     #[inline]
     fn consume(&mut self, poster: &mut Poster, span: Span) -> bool {
-        let queued = poster.queued();
-        if !self.is_half_of(poster) || span.notes() > queued {
+        if !self.is_half_of(poster) {
             return false;
         }
+        let queued = poster.queued();
         self.offset = self.ring.wrapped(self.offset.wrapping_add(span.bytes()));
         self.tail = self.tail.after(span);
         // INVARIANT: The memory is the poster's from here on.
@@ -712,11 +749,11 @@ impl Reader {
         queued == poster.capacity
     }
 
+    #[inline]
     fn is_half_of(&self, poster: &Poster) -> bool {
-        poster
-            .ring
-            .as_deref()
-            .is_some_and(|ring| core::ptr::eq(ring, &*self.ring))
+        let ring = poster.ring.as_deref();
+        // Null is no ring, so this is one comparison.
+        ring.map_or(core::ptr::null(), core::ptr::from_ref) == &*self.ring
     }
 
     /// Strikes off `lost` messages of the loss at the tail, of which userspace gets a record.

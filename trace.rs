@@ -161,11 +161,14 @@ pub(crate) fn lose(queue: &Name, message: &impl Message, reason: Reason) {
     }
 }
 
-/// Traces a read that returned something.
+/// Traces a read that returned so many bytes, messages and lost messages.
 #[inline(always)]
-pub(crate) fn read(queue: &Name, bytes: usize, messages: u32, lost: u64) {
-    // SAFETY: There are no requirements.
-    unsafe { watch_queue_read(queue.0, bytes, messages, lost) }
+pub(crate) fn read(queue: &Name, sizes: impl FnOnce() -> (usize, u32, u64)) {
+    if is_on!(__tracepoint_watch_queue_read) {
+        let (bytes, messages, lost) = sizes();
+        // SAFETY: There are no requirements.
+        unsafe { watch_queue_read(queue.0, bytes, messages, lost) }
+    }
 }
 
 /// The parts of a watch that trace events print: the name of the source, the id of the object, and

@@ -31,7 +31,7 @@ pub(crate) const ERROR: Events = bindings::EPOLLERR;
 
 /// A wait queue.
 ///
-/// It is empty when it is dropped.  [`WaitQueue::wait_interruptible`] takes its waiter off again.
+/// It is empty when it is dropped.  [`WaitQueue::wait_once`] takes its waiter off again.
 /// All other waiters come from [`PollTable::register`], for a file that keeps this alive until it
 /// is released; see there.
 #[repr(transparent)]
@@ -69,19 +69,36 @@ impl WaitQueue {
         next != head
     }
 
-    /// Waits until `ready`, which takes the lock of what it looks at, returns true.
+    /// Waits for a wake-up, unless `ready`, which takes the lock of what it looks at, returns true.
+    ///
+    /// Returns what that returned.  After a wake-up it is not called again: the caller may know a
+    /// cheaper way to look, and comes back if nothing is there.
     ///
     /// Each [`WaitQueue::wake_one`] wakes one such waiter.
     ///
     /// # Errors
     ///
     /// `ERESTARTSYS` if a signal came first.
-    pub(crate) fn wait_interruptible(&self, ready: impl FnMut() -> bool) -> Result {
-        self.wait(
-            bindings::TASK_INTERRUPTIBLE,
-            bindings::WQ_FLAG_EXCLUSIVE,
-            ready,
-        )
+    pub(crate) fn wait_once(&self, ready: impl FnOnce() -> bool) -> Result<bool> {
+        let entry = Opaque::<bindings::wait_queue_entry>::uninit();
+        // SAFETY: `entry` is valid for writes.
+        unsafe { bindings::init_wait_entry(entry.get(), bindings::WQ_FLAG_EXCLUSIVE as c_int) };
+        let state = bindings::TASK_INTERRUPTIBLE as c_int;
+        // SAFETY: Both are initialised.  `entry` is off the queue before it goes out of scope: this
+        // takes it off if it fails, and all other ways out go through `finish_wait()`.
+        let interrupted =
+            unsafe { bindings::prepare_to_wait_event(self.0.get(), entry.get(), state) };
+        // The waiter is on the queue by now.  So whatever makes this true finds the waiter.
+        let is_ready = ready();
+        if !is_ready {
+            // This comes after `ready`, as in `wait()`.
+            to_result(interrupted as c_int)?;
+            // SAFETY: This is process context, and this function holds no lock.
+            unsafe { bindings::schedule() };
+        }
+        // SAFETY: Both are initialised.
+        unsafe { bindings::finish_wait(self.0.get(), entry.get()) };
+        Ok(is_ready)
     }
 
     /// Waits until `ready`, which takes the lock of what it looks at, returns true.
@@ -92,13 +109,13 @@ impl WaitQueue {
     ///
     /// `ERESTARTSYS` if a fatal signal came first.
     pub(crate) fn wait_killable(&self, ready: impl FnMut() -> bool) -> Result {
-        self.wait(bindings::TASK_KILLABLE, 0, ready)
+        self.wait(bindings::TASK_KILLABLE, ready)
     }
 
-    fn wait(&self, state: u32, flags: u32, mut ready: impl FnMut() -> bool) -> Result {
+    fn wait(&self, state: u32, mut ready: impl FnMut() -> bool) -> Result {
         let entry = Opaque::<bindings::wait_queue_entry>::uninit();
         // SAFETY: `entry` is valid for writes.
-        unsafe { bindings::init_wait_entry(entry.get(), flags as c_int) };
+        unsafe { bindings::init_wait_entry(entry.get(), 0) };
 
         loop {
             // SAFETY: Both are initialised.  `entry` is off the queue before it goes out of scope:
