@@ -11,7 +11,7 @@ use kernel::{
 };
 
 use crate::{
-    pipe_ext,
+    pipe_ext::{self, Descriptor},
     queue::{Borrowed, Queue},
     watch::{self, Outgoing, Pending, Walk, WatchList},
 };
@@ -76,11 +76,9 @@ pub(crate) unsafe extern "C" fn watch_queue_fcntl(
 /// None.  Exported functions are `unsafe` all the same.
 #[export]
 pub(crate) unsafe extern "C" fn get_watch_queue(fd: c_int) -> *mut bindings::watch_queue {
-    let file = u32::try_from(fd)
-        .ok()
-        .and_then(|fd| LocalFile::fget(fd).ok());
-    match file
-        .as_deref()
+    let descriptor = Descriptor::new(fd);
+    match descriptor
+        .file()
         .ok_or(EINVAL)
         .and_then(pipe_ext::queue_to_attach)
     {

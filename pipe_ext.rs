@@ -111,6 +111,43 @@ impl<'a> PipeFile<'a> {
     }
 }
 
+/// A file descriptor of the current task that has been looked up, as by `CLASS(fd)` in C.
+pub(crate) struct Descriptor(bindings::fd);
+
+impl Descriptor {
+    /// Looks a file descriptor up.  There is no reference to the file if nobody else can close it.
+    #[inline(always)]
+    pub(crate) fn new(fd: c_int) -> Self {
+        // SAFETY: There are no requirements.  What is no file descriptor is beyond any table.
+        Self(unsafe { bindings::fdget(fd as c_uint) })
+    }
+
+    #[inline(always)]
+    fn raw_file(&self) -> *mut bindings::file {
+        let flags = (bindings::FDPUT_FPUT | bindings::FDPUT_POS_UNLOCK) as usize;
+        ptr::with_exposed_provenance_mut(self.0.word as usize & !flags)
+    }
+
+    /// Returns the file, if there is one.
+    #[inline(always)]
+    pub(crate) fn file(&self) -> Option<&LocalFile> {
+        let file = self.raw_file();
+        // SAFETY: `fdget()` keeps the file open until `fdput()`, and this is not sent to another
+        // task.
+        (!file.is_null()).then(|| unsafe { LocalFile::from_raw_file(file) })
+    }
+}
+
+impl Drop for Descriptor {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.0.word as u32 & bindings::FDPUT_FPUT != 0 {
+            // SAFETY: `fdget()` has taken a reference.
+            unsafe { bindings::fput(self.raw_file()) };
+        }
+    }
+}
+
 /// Returns the queue of an open file through which it may be attached to something.
 ///
 /// # Errors

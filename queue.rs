@@ -10,8 +10,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
-        new_mutex, new_spinlock, new_spinlock_irq, rcu, Arc, ArcBorrow, Mutex, MutexGuard,
-        SpinLock, SpinLockIrq,
+        new_mutex, new_spinlock, rcu, Arc, ArcBorrow, Mutex, MutexGuard, SpinLock,
     },
 };
 
@@ -106,7 +105,7 @@ pub(crate) struct Queue {
 
     /// The watches of the queue.  Their lock is taken before that of a watch list.
     #[pin]
-    watches: SpinLockIrq<Watches>,
+    watches: RawLock<Watches>,
     /// The rules of the filter as userspace gave them.  Their lock serialises changes of `filter`.
     #[pin]
     rules: SpinLock<Option<KVec<Rule>>>,
@@ -265,7 +264,7 @@ impl Queue {
                 synced <- new_wait_queue!(c"watch_queue::synced"),
                 syncing: Atomic::new(0),
                 writable: Fasync::new(),
-                watches <- new_spinlock_irq!(Watches::new(), "watch_queue::watches"),
+                watches <- new_raw_lock!(Watches::new(), c"watch_queue::watches"),
                 rules <- new_spinlock!(None, "watch_queue::rules"),
                 deferred: IrqWork::new(notify_deferred),
                 _rest: Unused::uninit(),
@@ -282,7 +281,7 @@ impl Queue {
 
     /// Returns the watches of the queue, for [`crate::watch`].
     #[inline(always)]
-    pub(crate) fn watches(&self) -> &SpinLockIrq<Watches> {
+    pub(crate) fn watches(&self) -> &RawLock<Watches> {
         &self.watches
     }
 

@@ -40,13 +40,13 @@ use crate::{filter::Filter, queue::Queue, trace};
 /// In these cases nothing changes, and the watch is still the caller's.
 pub(crate) fn attach(watch: Pending<'_>, list: &WatchList) -> Result {
     let queue = watch.queue();
-    let mut watches = queue.watches().lock();
-    let vacancy = watches.vacancy(list.key(watch.id()))?;
-    let watcher = Watcher::current()?;
-    let locked = list.lock();
-    let watch = vacancy.attach(watch, watcher, &locked);
-    trace::attach(queue.name(), || list.info(watch));
-    Ok(())
+    queue.watches().with_context(|watches, context| {
+        let vacancy = watches.vacancy(list.key(watch.id()))?;
+        let watcher = Watcher::current()?;
+        let watch = list.with_lock_inside(context, |locked| vacancy.attach(watch, watcher, locked));
+        trace::attach(queue.name(), || list.info(watch));
+        Ok(())
+    })
 }
 
 /// Allocates a watch and attaches it to the object `id`, on behalf of the current task.
@@ -84,24 +84,22 @@ pub(crate) fn remove(list: &WatchList, queue: &Queue, id: u64) -> bool {
 ///
 /// Returns whether there was such a watch.
 pub(crate) fn remove_all(list: &WatchList, id: u64, all: bool) -> bool {
+    if !all {
+        let watches = take_all(list, id);
+        let removed = !watches.is_empty();
+        watches.notify(id);
+        watches.release();
+        return removed;
+    }
     let mut removed = false;
-    let mut retire = |watch: Detached| {
+    // A function, so that the list is unlocked when it returns.
+    let take = || list.with_lock(|locked| locked.take_first());
+    while let Some(watch) = take() {
+        // The watch is off the list by now, so the queue cannot take it when it is closed.
+        let watch = watch.detach();
         watch.notify(id);
         watch.release();
         removed = true;
-    };
-    if all {
-        // A function, so that the list is unlocked when it returns.
-        let take = || list.lock().take_first();
-        while let Some(watch) = take() {
-            // The watch is off the list by now, so the queue cannot take it when it is closed.
-            retire(watch.detach());
-        }
-    } else {
-        let mut watches = take_all(list, id);
-        while let Some(watch) = watches.pop() {
-            retire(watch);
-        }
     }
     removed
 }
@@ -115,8 +113,10 @@ fn take_all(list: &WatchList, id: u64) -> Batch {
     let mut next = list.walk(&rcu);
     while let Some(at) = next {
         if at.watch().id() == id {
-            // SAFETY: The watch is or was on this list.
-            let taken = unsafe { list.lock().take(at.watch()) };
+            let taken = list.with_lock(|locked| {
+                // SAFETY: The watch is or was on this list.
+                unsafe { locked.take(at.watch()) }
+            });
             if let Some(watch) = taken {
                 batch.push(watch.detach());
             }
@@ -145,19 +145,18 @@ pub(crate) fn withdraw(list: &WatchList, queue: &Queue, id: u64) -> bool {
 
 /// Detaches all watches of `queue`, which accepts no new ones from then on.
 ///
+/// Those that are on one list go together, but only so many that interrupts are not off for long.
+///
 /// May sleep if a source's `release_watch` does.
 pub(crate) fn detach_all(queue: &Queue) {
-    queue.watches().lock().close();
     loop {
-        let mut watches = queue.watches().lock();
-        let Some(watch) = watches.take_first() else {
+        let (watches, is_last) = queue.watches().with_context(|watches, context| {
+            watches.close();
+            watches.take_some(context)
+        });
+        watches.release();
+        if is_last {
             break;
-        };
-        let detached = watch.unlist();
-        drop(watches);
-        // Otherwise the object is going, and finds the watch out of the tree.
-        if let Some(watch) = detached {
-            watch.release();
         }
     }
 }
@@ -167,24 +166,21 @@ pub(crate) fn detach_all(queue: &Queue) {
 ///
 /// As there can be many, the lock is held for one watch at a time.
 pub(crate) fn for_each(queue: &Queue, mut visit: impl FnMut(&Watch, &WatchList) -> bool) {
-    let mut last = Key::FIRST;
-    loop {
-        let watches = queue.watches().lock();
-        let Some((watch, list)) = watches.first_after(last) else {
-            break;
-        };
-        last = list.key(watch.id());
-        if !visit(watch, list) {
-            break;
-        }
+    let mut last = Some(Key::FIRST);
+    while let Some(key) = last {
+        last = queue.watches().with(|watches| {
+            let (watch, list) = watches.first_after(key)?;
+            visit(watch, list).then(|| list.key(watch.id()))
+        });
     }
 }
 
 /// Takes the watch of a queue on the object `id` out of the tree and off the list.
 fn unlist(list: &WatchList, queue: &Queue, id: u64) -> Option<Detached> {
-    let mut watches = queue.watches().lock();
-    // If it is off the list already, the object is going, and finds the watch out of the tree.
-    watches.take(list.key(id))?.unlist()
+    queue.watches().with_context(|watches, context| {
+        // If it is off the list already, the object is going, and finds the watch out of the tree.
+        watches.take(list.key(id))?.unlist(context)
+    })
 }
 
 /// Posts a message about the object `id` to all queues that watch it with this list.

@@ -23,9 +23,9 @@ void wait_for_released_watches(struct watch_list *wlist)
 {
 	u32 taken;
 
-	spin_lock_irq(&wlist->lock);
+	raw_spin_lock_irq(&wlist->lock);
 	taken = wlist->taken;
-	spin_unlock_irq(&wlist->lock);
+	raw_spin_unlock_irq(&wlist->lock);
 	wait_var_event(&wlist->released,
 		       atomic_read_acquire(&wlist->released) == taken);
 }

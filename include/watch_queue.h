@@ -89,7 +89,7 @@ struct watch_list {
 	struct hlist_head	watchers;
 	void			(*release_watch)(struct watch *watch);
 	const char		*source;
-	spinlock_t		lock;		/* of @watchers and @taken */
+	raw_spinlock_t		lock;		/* of @watchers and @taken */
 	u32			taken;
 	atomic_t		released;
 	bool			counts;
@@ -101,7 +101,7 @@ void __post_watch_notification(struct watch *watch,
 u64 __percpu *watch_queue_alloc_count(void);
 u64 watch_queue_sum_count(u64 __percpu *count);
 bool watch_queue_may_wake(unsigned long flags);
-bool watch_queue_charge(const struct cred *cred);
+const struct cred *watch_queue_charge(void);
 void watch_queue_uncharge(const struct cred *cred);
 struct watch_queue *get_watch_queue(int fd);
 void put_watch_queue(struct watch_queue *wqueue);
@@ -122,7 +122,7 @@ static inline void __init_watch_list(struct watch_list *wlist,
 				     const char *source, bool is_module)
 {
 	INIT_HLIST_HEAD(&wlist->watchers);
-	spin_lock_init(&wlist->lock);
+	raw_spin_lock_init(&wlist->lock);
 	wlist->release_watch = release_watch;
 	wlist->source = source;
 	wlist->taken = 0;

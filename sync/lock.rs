@@ -18,11 +18,22 @@ use bindings::_raw_spin_unlock_irqrestore as unlock_irqrestore;
 #[cfg(not(all(CONFIG_SMP, not(CONFIG_INLINE_SPIN_UNLOCK_IRQRESTORE))))]
 use bindings::raw_spin_unlock_irqrestore as unlock_irqrestore;
 
+#[cfg(all(CONFIG_SMP, not(CONFIG_INLINE_SPIN_LOCK)))]
+use bindings::_raw_spin_lock as lock_inside;
+#[cfg(not(all(CONFIG_SMP, not(CONFIG_INLINE_SPIN_LOCK))))]
+use bindings::raw_spin_lock as lock_inside;
+
+#[cfg(all(CONFIG_SMP, CONFIG_UNINLINE_SPIN_UNLOCK))]
+use bindings::_raw_spin_unlock as unlock_inside;
+#[cfg(not(all(CONFIG_SMP, CONFIG_UNINLINE_SPIN_UNLOCK)))]
+use bindings::raw_spin_unlock as unlock_inside;
+
 /// Data that a `raw_spinlock_t` guards.
 ///
 /// The lock can be taken in every context but NMI, and leaves interrupts as it finds them.  What
 /// is done with it held takes no `spinlock_t` and wakes nobody.
 #[pin_data]
+#[repr(C)]
 pub(crate) struct RawLock<T> {
     #[pin]
     lock: Opaque<bindings::raw_spinlock_t>,
@@ -35,7 +46,7 @@ unsafe impl<T: Send> Send for RawLock<T> {}
 // SAFETY: As above.
 unsafe impl<T: Send> Sync for RawLock<T> {}
 
-/// The context in which a lock was taken.
+/// The context in which a lock was taken that is still held.  So interrupts are off.
 pub(crate) struct Context {
     flags: c_ulong,
 }
@@ -44,6 +55,20 @@ impl Context {
     /// Returns the state of interrupts, as `local_irq_save()` does.
     pub(crate) fn flags(&self) -> c_ulong {
         self.flags
+    }
+}
+
+impl RawLock<()> {
+    /// Takes a lock of C's, which guards what C has beside it.
+    ///
+    /// # Safety
+    ///
+    /// `lock` is initialised, and valid for `'a`.
+    #[inline(always)]
+    pub(crate) unsafe fn from_raw<'a>(lock: *mut bindings::raw_spinlock_t) -> &'a Self {
+        const { assert!(size_of::<Self>() == size_of::<bindings::raw_spinlock_t>()) };
+        // SAFETY: The caller keeps the lock, and beside it a `RawLock<()>` has nothing.
+        unsafe { &*lock.cast() }
     }
 }
 
@@ -84,6 +109,19 @@ impl<T> RawLock<T> {
         let result = f(data, &Context { flags });
         // SAFETY: It is held, and `flags` come from taking it.
         unsafe { unlock_irqrestore(lock, flags) };
+        result
+    }
+
+    /// Calls `f` with the lock held, inside of the lock that was taken in `_outer`.
+    #[inline(always)]
+    pub(crate) fn with_inside<R>(&self, _outer: &Context, f: impl FnOnce(&mut T) -> R) -> R {
+        let lock = self.lock.get();
+        // SAFETY: The lock is initialised, and interrupts are off as long as the outer one is held.
+        unsafe { lock_inside(lock) };
+        // SAFETY: The lock is held until `f` returns.
+        let result = f(unsafe { &mut *self.data.get() });
+        // SAFETY: It is held.
+        unsafe { unlock_inside(lock) };
         result
     }
 }

@@ -57,8 +57,8 @@ impl WaitQueue {
 
     /// Returns whether somebody waits.
     ///
-    /// That is certain of those who looked before under the lock that the caller holds: of what
-    /// they wait for.
+    /// That is certain of those who looked before under the lock that the caller holds, or has held:
+    /// of what they wait for.
     #[inline(always)]
     pub(crate) fn is_active(&self) -> bool {
         let wait = self.0.get();
@@ -152,10 +152,15 @@ impl WaitQueue {
     }
 
     /// Wakes all waiters, whatever they wait for.
+    ///
+    /// The caller has held the lock of what they wait for, and changed it.  One that looked before
+    /// that is seen here to be on the queue, and one that looks later need not be woken.
     pub(crate) fn wake_all(&self) {
-        // SAFETY: The queue is initialised.
-        unsafe {
-            bindings::__wake_up(self.0.get(), bindings::TASK_NORMAL, 0, ptr::null_mut());
+        if self.is_active() {
+            // SAFETY: The queue is initialised.
+            unsafe {
+                bindings::__wake_up(self.0.get(), bindings::TASK_NORMAL, 0, ptr::null_mut());
+            }
         }
     }
 }

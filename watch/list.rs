@@ -3,18 +3,13 @@
 //! The watches on an object.
 
 use core::ptr::NonNull;
-use kernel::{
-    bindings, container_of,
-    prelude::*,
-    sync::{
-        lock::{spinlock::SpinLockIrqBackend, Guard, Lock},
-        rcu,
-    },
-    types::Opaque,
-};
+use kernel::{bindings, container_of, prelude::*, sync::rcu, types::Opaque};
 
 use super::raw::{Key, Owning, Unlisted, Watch};
-use crate::trace::{self, WatchInfo};
+use crate::{
+    sync::lock::{Context, RawLock},
+    trace::{self, WatchInfo},
+};
 
 /// The watches on an object, or on several of which each has an id: `struct watch_list`.
 ///
@@ -60,17 +55,28 @@ impl WatchList {
         (self.source(), watch.id(), watch.tag())
     }
 
-    /// Locks the list for changes.
-    ///
-    /// Context: Where a `spinlock_t` may be taken.
     #[inline(always)]
-    pub(super) fn lock(&self) -> LockedList<'_> {
+    fn raw_lock(&self) -> &RawLock<()> {
         // SAFETY: The list is initialised, so its lock is.
-        let lock = unsafe { Lock::from_raw(&raw mut (*self.as_ptr()).lock) };
-        LockedList {
-            list: self,
-            _guard: lock.lock(),
-        }
+        unsafe { RawLock::from_raw(&raw mut (*self.as_ptr()).lock) }
+    }
+
+    /// Calls `f` with the list locked for changes.
+    #[inline(always)]
+    pub(super) fn with_lock<R>(&self, f: impl FnOnce(&LockedList<'_>) -> R) -> R {
+        // INVARIANT: The lock is held until `f` returns.
+        self.raw_lock().with(|()| f(&LockedList(self)))
+    }
+
+    /// Calls `f` with the list locked for changes, inside of the lock of a tree.
+    #[inline(always)]
+    pub(super) fn with_lock_inside<R>(
+        &self,
+        tree: &Context,
+        f: impl FnOnce(&LockedList<'_>) -> R,
+    ) -> R {
+        // INVARIANT: The lock is held until `f` returns.
+        self.raw_lock().with_inside(tree, |()| f(&LockedList(self)))
     }
 
     /// Loads the first watch on the list.
@@ -181,18 +187,21 @@ fn next(watch: &Watch) -> Option<NonNull<bindings::watch>> {
 }
 
 /// A list that is locked.
-pub(super) struct LockedList<'a> {
-    list: &'a WatchList,
-    _guard: Guard<'a, (), SpinLockIrqBackend>,
-}
+///
+/// # Invariants
+///
+/// The lock of the list is held as long as this is borrowed.
+pub(super) struct LockedList<'a>(&'a WatchList);
 
 impl LockedList<'_> {
     /// Returns the list.
+    #[inline(always)]
     pub(super) fn as_ptr(&self) -> *mut bindings::watch_list {
-        self.list.as_ptr()
+        self.0.as_ptr()
     }
 
     /// Puts a watch on the list.
+    #[inline(always)]
     pub(super) fn add(&self, watch: Owning) {
         // SAFETY: The watch is valid.
         let node = unsafe { &raw mut (*watch.0.as_ptr()).list_node };
@@ -206,7 +215,7 @@ impl LockedList<'_> {
     pub(super) fn take_first(&self) -> Option<Unlisted> {
         // SAFETY: By the invariants of `WatchList` a watch on the list is valid, and it stays on
         // the list as long as that is locked.
-        let watch = unsafe { Watch::from_raw(self.list.first()?) };
+        let watch = unsafe { Watch::from_raw(self.0.first()?) };
         // SAFETY: It is a watch of this list.
         unsafe { self.take(watch) }
     }
@@ -216,6 +225,7 @@ impl LockedList<'_> {
     /// # Safety
     ///
     /// The watch is one of this list.
+    #[inline(always)]
     pub(super) unsafe fn take(&self, watch: &Watch) -> Option<Unlisted> {
         // SAFETY: The watch is valid.
         let node = unsafe { &raw mut (*watch.as_ptr()).list_node };
@@ -225,7 +235,7 @@ impl LockedList<'_> {
         }
         // SAFETY: The watch is on the list, which is locked.
         unsafe { bindings::hlist_del_init_rcu(node) };
-        trace::detach(watch.queue().name(), || self.list.info(watch));
+        trace::detach(watch.queue().name(), || self.0.info(watch));
         // SAFETY: The list is initialised, and locked.
         let taken = unsafe { &mut (*self.as_ptr()).taken };
         *taken = taken.wrapping_add(1);

@@ -5,20 +5,20 @@
 //! A source makes a [`Pending`] watch.  Attached, it is shared as a [`Watch`].  The one that takes
 //! it off its list has it as [`Unlisted`] and, once it is out of the tree as well, as [`Detached`].
 
-use core::{marker::PhantomData, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
+use core::{
+    marker::PhantomData,
+    mem::{offset_of, ManuallyDrop},
+    ops::Deref,
+    ptr::NonNull,
+};
 #[cfg(CONFIG_WATCH_SOURCES)]
 use kernel::alloc::flags::GFP_KERNEL_ACCOUNT;
 use kernel::{
     bindings, container_of,
     cred::Credential,
     prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::{Atomic, Relaxed},
-        rcu, Arc, ArcBorrow,
-    },
+    sync::{rcu, Arc, ArcBorrow},
     types::Opaque,
-    watch_queue::Cause,
 };
 
 use super::outgoing::Addressed;
@@ -113,6 +113,13 @@ impl Watch {
         Key::new(self.list(), self.id())
     }
 
+    /// Posts a removal notification, which names the object `id`, to the queue.
+    #[inline(always)]
+    fn notify(&self, id: u64) {
+        let _rcu = rcu::read_lock();
+        self.queue().post(&Removal::new(self.info_id(), id));
+    }
+
     /// Returns whether security modules let the watch receive a message.
     #[inline(always)]
     pub(super) fn may_receive(&self, message: &Addressed<'_>, cause: &Credential) -> bool {
@@ -126,8 +133,8 @@ impl Watch {
 ///
 /// # Invariants
 ///
-/// The watch is counted.
-pub(super) struct Watcher(ARef<Credential>);
+/// The pointer came from `watch_queue_charge()`.
+pub(super) struct Watcher(NonNull<bindings::cred>);
 
 impl Watcher {
     /// Counts a watch for the current task.
@@ -135,40 +142,20 @@ impl Watcher {
     /// # Errors
     ///
     /// `EAGAIN` if the user has as many as `RLIMIT_NOFILE` allows, or as a user namespace does.
+    #[inline(always)]
     pub(super) fn current() -> Result<Self> {
-        // SAFETY: These are the current task's, which keeps them at least until this returns.
-        let cred = unsafe { Credential::from_ptr(Cause::CurrentTask.as_ptr()) };
-        // SAFETY: Every task has this limit.
-        let limit = unsafe { bindings::rlimit(bindings::RLIMIT_NOFILE) };
-        let count = nr_watches(cred);
-        if count.fetch_add(1, Relaxed) as c_ulong >= limit {
-            count.fetch_sub(1, Relaxed);
-            return Err(EAGAIN);
-        }
-        // SAFETY: The credentials are valid.
-        if !unsafe { bindings::watch_queue_charge(cred.as_ptr()) } {
-            count.fetch_sub(1, Relaxed);
-            return Err(EAGAIN);
-        }
-        // INVARIANT: It has just been counted.
-        Ok(Self(cred.into()))
+        // SAFETY: There are no requirements.
+        let cred = unsafe { bindings::watch_queue_charge() };
+        // INVARIANT: It just did.
+        NonNull::new(cred.cast_mut()).map(Self).ok_or(EAGAIN)
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // SAFETY: The credentials are valid, and by the invariants the watch is counted.
+        // SAFETY: By the invariants the watch is counted for these credentials.
         unsafe { bindings::watch_queue_uncharge(self.0.as_ptr()) };
-        nr_watches(&self.0).fetch_sub(1, Relaxed);
     }
-}
-
-/// Returns the number of watches of the user to whom `cred` belongs.
-fn nr_watches(cred: &Credential) -> &Atomic<i32> {
-    // SAFETY: Credentials own a reference to their user, and the user does not change.
-    let count = unsafe { &raw mut (*(*cred.as_ptr()).user).nr_watches.counter };
-    // SAFETY: All users of the counter access it atomically.
-    unsafe { Atomic::from_ptr(count) }
 }
 
 /// A watch that is not attached yet.
@@ -231,6 +218,7 @@ impl<'a> Pending<'a> {
     }
 
     /// Gives the watch what it owns as long as it lives.
+    #[inline(always)]
     pub(super) fn own(self, watcher: Watcher, list: *mut bindings::watch_list) -> Owning {
         // SAFETY: By the invariants the queue is valid, and it is in an `Arc`.
         let queue: Arc<Queue> = unsafe { ArcBorrow::from_raw(self.queue()) }.into();
@@ -368,8 +356,7 @@ impl Detached {
     /// Posts a removal notification, which names the object `id`, to the queue.
     #[inline(always)]
     pub(super) fn notify(&self, id: u64) {
-        let _rcu = rcu::read_lock();
-        self.0.queue().post(&Removal::new(self.0.info_id(), id));
+        self.0.notify(id);
     }
 
     /// Gives the source a last look.  May sleep if the source does.
@@ -416,7 +403,9 @@ impl Drop for Detached {
     }
 }
 
-/// Watches that have been detached, in the order in which they were.
+/// Watches of one list that have been detached, in the order in which they were.
+///
+/// They are freed together, after one grace period.
 ///
 /// # Invariants
 ///
@@ -428,6 +417,10 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// The number of watches that may be done at once, with interrupts off.
+    pub(super) const FULL: usize = 16;
+
+    #[inline(always)]
     pub(super) fn new() -> Self {
         // INVARIANT: There are none.
         Self {
@@ -436,17 +429,22 @@ impl Batch {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_none()
+    }
+
     /// Appends a watch, which is of the same list as the others.
+    #[inline(always)]
     pub(super) fn push(&mut self, watch: Detached) {
         let watch = ManuallyDrop::new(watch);
         self.release_watch = watch.0.release_watch;
         let watch = watch.0.watch;
         // SAFETY: The watch is owned and valid, and in no tree.
-        unsafe { (*tree_node(watch.as_ptr())).rb_left = core::ptr::null_mut() };
+        unsafe { *next_in_batch(watch) = None };
         let first = match self.ends {
             Some((first, last)) => {
                 // SAFETY: By the invariants, as above.
-                unsafe { (*tree_node(last.as_ptr())).rb_left = watch.as_ptr().cast() };
+                unsafe { *next_in_batch(last) = Some(watch) };
                 first
             }
             None => watch,
@@ -454,24 +452,74 @@ impl Batch {
         self.ends = Some((first, watch));
     }
 
-    /// Takes the first watch.
-    pub(super) fn pop(&mut self) -> Option<Detached> {
-        let (watch, last) = self.ends?;
-        // SAFETY: By the invariants the watch is owned and valid.
-        let next = unsafe { (*tree_node(watch.as_ptr())).rb_left };
-        self.ends = NonNull::new(next.cast()).map(|next| (next, last));
-        // INVARIANT: By those of `Batch` it is one.
-        Some(Detached(Unlisted {
-            watch,
-            release_watch: self.release_watch,
-        }))
+    fn for_each(&self, mut f: impl FnMut(&Watch)) {
+        let mut next = self.ends.map(|(first, _)| first);
+        while let Some(watch) = next {
+            // SAFETY: By the invariants the watch is owned and valid, and was attached.
+            f(unsafe { Watch::from_raw(watch) });
+            // SAFETY: By the invariants, as above.
+            next = unsafe { *next_in_batch(watch) };
+        }
+    }
+
+    /// Posts a removal notification, which names the object `id`, to the queue of each.
+    pub(super) fn notify(&self, id: u64) {
+        self.for_each(|watch| watch.notify(id));
+    }
+
+    /// Gives the source a last look at each.  May sleep if the source does.
+    #[inline(always)]
+    pub(super) fn release(self) {
+        if let Some(release_watch) = self.release_watch {
+            // SAFETY: The watches are valid and owned, this is the function of their list, and the
+            // caller holds no locks.
+            self.for_each(|watch| unsafe { call_source(watch.as_ptr(), release_watch) });
+        }
     }
 }
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        while self.pop().is_some() {}
+        while let Some((first, last)) = self.ends.take() {
+            // Not more than so many, because RCU calls back with softirqs off.
+            let mut cut = first;
+            for _ in 1..Self::FULL {
+                if cut == last {
+                    break;
+                }
+                // SAFETY: By the invariants the watch is owned and valid.
+                let Some(next) = (unsafe { *next_in_batch(cut) }) else {
+                    break;
+                };
+                cut = next;
+            }
+            // SAFETY: As above.
+            let rest = unsafe { (*next_in_batch(cut)).take() };
+            self.ends = rest.map(|next| (next, last));
+            // SAFETY: As above.
+            let rcu = unsafe { &raw mut (*first.as_ptr()).__bindgen_anon_1.rcu };
+            // SAFETY: By the invariants the watch is in no tree, so the memory of `queue_node` can
+            // be that of `rcu`, which does not reach to `rb_left`.  It is owned, so this happens
+            // once.
+            unsafe { bindings::call_rcu(rcu, Some(free_batch)) };
+        }
     }
+}
+
+const _: () =
+    assert!(offset_of!(bindings::rb_node, rb_left) >= size_of::<bindings::callback_head>());
+
+/// Returns where a watch in a [`Batch`] has the next one.
+///
+/// # Safety
+///
+/// `watch` is valid, and in no tree.
+#[inline(always)]
+unsafe fn next_in_batch(watch: NonNull<bindings::watch>) -> *mut Option<NonNull<bindings::watch>> {
+    // SAFETY: The caller has a valid watch.
+    let node = unsafe { tree_node(watch.as_ptr()) };
+    // SAFETY: As above.
+    unsafe { &raw mut (*node).rb_left }.cast()
 }
 
 /// Frees a watch after its grace period.
@@ -483,13 +531,42 @@ unsafe extern "C" fn free(rcu: *mut bindings::callback_head) {
     // SAFETY: `drop()` gave the `rcu` of a watch.
     let watch = unsafe { container_of!(rcu, bindings::watch, __bindgen_anon_1.rcu) };
     // SAFETY: Nobody sees the watch any more.
+    unsafe { free_watch(watch) };
+}
+
+/// Frees the watches of a [`Batch`] after their grace period.
+///
+/// # Safety
+///
+/// For [`Batch::drop`] to give to `call_rcu()`.
+unsafe extern "C" fn free_batch(rcu: *mut bindings::callback_head) {
+    // SAFETY: `drop()` gave the `rcu` of a watch.
+    let mut watch = unsafe { container_of!(rcu, bindings::watch, __bindgen_anon_1.rcu) };
+    loop {
+        // SAFETY: `drop()` gave up a batch.
+        let next = unsafe { *next_in_batch(NonNull::new_unchecked(watch)) };
+        // SAFETY: Nobody sees the watch any more.
+        unsafe { free_watch(watch) };
+        match next {
+            Some(next) => watch = next.as_ptr(),
+            None => break,
+        }
+    }
+}
+
+/// Frees a watch, and what it owns.
+///
+/// # Safety
+///
+/// The watch was attached, and nobody sees it any more.
+unsafe fn free_watch(watch: *mut bindings::watch) {
+    // SAFETY: The caller has the watch alone.
     let (queue, cred) = unsafe { ((*watch).queue, (*watch).cred) };
     // SAFETY: By the invariants of `Watch` it owns a reference to its queue.
     drop(unsafe { Arc::<Queue>::from_raw(queue.cast()) });
-    // SAFETY: By the invariants of `Watch` it owns a `Watcher`, whose credentials are not null.
-    let cred = unsafe { ARef::from_raw(NonNull::new_unchecked(cred.cast_mut().cast())) };
-    // INVARIANT: The watch is still counted.
-    drop(Watcher(cred));
+    // INVARIANT: By those of `Watch` it owns a `Watcher`, so these came from there.
+    // SAFETY: So they are not null.
+    drop(Watcher(unsafe { NonNull::new_unchecked(cred.cast_mut()) }));
     // SAFETY: All watches are allocated with `kmalloc()`, as the header demands.
     unsafe { bindings::kfree(watch.cast()) };
 }

@@ -7,8 +7,9 @@ use kernel::{bindings, container_of, prelude::*};
 
 use super::{
     list::{LockedList, WatchList},
-    raw::{self, Detached, Key, Pending, Unlisted, Watch, Watcher},
+    raw::{self, Batch, Detached, Key, Pending, Unlisted, Watch, Watcher},
 };
+use crate::sync::lock::Context;
 
 /// The watches of one queue, ordered by [`Key`].
 ///
@@ -93,6 +94,7 @@ impl Watches {
     ///
     /// - `ENOENT` if the tree has been closed
     /// - `EBUSY` if there is such a watch
+    #[inline(always)]
     pub(super) fn vacancy(&mut self, key: Key) -> Result<Vacancy<'_>> {
         if self.is_closed {
             return Err(ENOENT);
@@ -114,13 +116,41 @@ impl Watches {
         Some(self.take_node(node))
     }
 
-    /// Takes the first watch out of the tree.
-    pub(super) fn take_first(&mut self) -> Option<OffTree<'_>> {
+    /// Takes the first watches, all on the same list and at most [`Batch::FULL`], out of the tree
+    /// and off that list.
+    ///
+    /// Returns those that were still on it, and whether the tree is empty now.
+    pub(super) fn take_some(&mut self, context: &Context) -> (Batch, bool) {
+        let mut batch = Batch::new();
         // SAFETY: By the invariants this is a tree.
-        let node = NonNull::new(unsafe { bindings::rb_first(&raw const self.root) })?;
-        Some(self.take_node(node))
+        let first = NonNull::new(unsafe { bindings::rb_first(&raw const self.root) });
+        let Some(first) = first else {
+            return (batch, true);
+        };
+        // SAFETY: By the invariants the list is valid.  It is freed only after all its watches have
+        // been looked for in their trees, and this one is locked.
+        let list = unsafe { WatchList::from_raw(self.watch_of(first).list()) };
+        let mut next = Some(first);
+        list.with_lock_inside(context, |locked| {
+            for _ in 0..Batch::FULL {
+                let Some(node) = next else { break };
+                if self.watch_of(node).list() != locked.as_ptr() {
+                    break;
+                }
+                // SAFETY: The node is in the tree.
+                next = NonNull::new(unsafe { bindings::rb_next(node.as_ptr()) });
+                let off_tree = self.take_node(node);
+                // SAFETY: This is its list.
+                if let Some(unlisted) = unsafe { locked.take(off_tree.watch) } {
+                    // SAFETY: It has just been taken out of the tree, and gets into one only once.
+                    batch.push(unsafe { unlisted.into_detached() });
+                }
+            }
+        });
+        (batch, next.is_none())
     }
 
+    #[inline(always)]
     fn take_node(&mut self, node: NonNull<bindings::rb_node>) -> OffTree<'_> {
         let watch = NonNull::from(self.watch_of(node));
         // SAFETY: The node is in the tree.
@@ -182,6 +212,7 @@ pub(super) struct Vacancy<'tree> {
 
 impl<'tree> Vacancy<'tree> {
     /// Attaches a watch: puts it here and on its list.
+    #[inline(always)]
     pub(super) fn attach(
         self,
         watch: Pending<'_>,
@@ -218,9 +249,13 @@ pub(super) struct OffTree<'tree> {
 
 impl OffTree<'_> {
     /// Takes the watch off its list, unless it is off the list already.
-    pub(super) fn unlist(self) -> Option<Detached> {
-        // SAFETY: By the invariants this is its list.
-        let unlisted = unsafe { self.list.lock().take(self.watch) }?;
+    #[inline(always)]
+    pub(super) fn unlist(self, context: &Context) -> Option<Detached> {
+        let take = |locked: &LockedList<'_>| {
+            // SAFETY: By the invariants this is its list.
+            unsafe { locked.take(self.watch) }
+        };
+        let unlisted = self.list.with_lock_inside(context, take)?;
         // SAFETY: By the invariants it is in no tree, and it gets into one only once.
         Some(unsafe { unlisted.into_detached() })
     }
@@ -229,15 +264,15 @@ impl OffTree<'_> {
 impl Unlisted {
     /// Takes the watch out of the tree of its queue, if it is still there.
     pub(super) fn detach(self) -> Detached {
-        let mut tree = self.queue().watches().lock();
         // SAFETY: The watch is valid.
         let node = unsafe { raw::tree_node(self.as_ptr()) };
-        // SAFETY: The node changes only with the tree locked.
-        if unsafe { (*node).__rb_parent_color } != node as c_ulong {
-            // SAFETY: The node is in a tree, and this is the tree of its queue.
-            unsafe { tree.erase(node) };
-        }
-        drop(tree);
+        self.queue().watches().with(|tree| {
+            // SAFETY: The node changes only with the tree locked.
+            if unsafe { (*node).__rb_parent_color } != node as c_ulong {
+                // SAFETY: The node is in a tree, and this is the tree of its queue.
+                unsafe { tree.erase(node) };
+            }
+        });
         // SAFETY: The watch is out of the tree, and gets into one only once.
         unsafe { self.into_detached() }
     }

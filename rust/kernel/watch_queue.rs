@@ -291,7 +291,7 @@ impl WatchList {
                 unsafe {
                     list.write(bindings::watch_list::default());
                     (*list).source = source.as_char_ptr();
-                    bindings::__spin_lock_init(
+                    bindings::raw_spin_lock_init(
                         &raw mut (*list).lock,
                         c"WatchList".as_char_ptr(),
                         key.as_ptr(),

@@ -362,11 +362,11 @@ static void interrupt_at_lock(struct watch_list *list)
 {
 	unsigned long flags;
 
-	spin_lock_irqsave(&list->lock, flags);
+	raw_spin_lock_irqsave(&list->lock, flags);
 	atomic_set_release(&started, 1);
-	if (spin_until(spin_is_contended(&list->lock)))
+	if (spin_until(raw_spin_is_contended(&list->lock)))
 		send_interrupt();
-	spin_unlock_irqrestore(&list->lock, flags);
+	raw_spin_unlock_irqrestore(&list->lock, flags);
 }
 
 static int hold_start(struct object *object)
@@ -415,7 +415,7 @@ static int nr_listed(struct watch_list *list)
 	struct watch *watch;
 	int n = 0;
 
-	guard(spinlock_irqsave)(&list->lock);
+	guard(raw_spinlock_irqsave)(&list->lock);
 	hlist_for_each_entry(watch, &list->watchers, list_node)
 		n++;
 	return n;

@@ -2,4 +2,4 @@
 # Forgets all but the first of the watches that it has taken together.
 # File: watch/raw.rs
 # Found by: an_object_among_others_on_a_list_goes: releases
-s/self\.ends = NonNull::new(next\.cast())\.map(|next| (next, last));/self.ends = (next.is_null() \&\& false).then_some((watch, last));/
+s/next = unsafe { \*next_in_batch(watch) };/next = None;/

@@ -3,6 +3,6 @@
 # File: watch.rs
 # Found by: nothing_is_attached_to_a_queue_that_is_closed: releases
 /^pub(crate) fn detach_all/,/^}/ {
-	/queue\.watches()\.lock()\.close();/d
-	s/^}/    queue.watches().lock().close();\n}/
+	/watches\.close();/d
+	s/^}/    queue.watches().with(|watches| watches.close());\n}/
 }

@@ -3,6 +3,7 @@
 # File: watch.rs
 # Found by: attaching_is_no_obstacle_to_removing: deadlock
 /^pub(crate) fn attach/,/^}/ {
-	/let locked = list\.lock();/d
-	s/^\( *\)let mut watches = .*/\1let locked = list.lock();\n&/
+	s/queue\.watches()\.with_context(|watches, context| {/list.with_lock(|locked| queue.watches().with(|watches| {/
+	s/list\.with_lock_inside(context, |locked| vacancy\.attach(watch, watcher, locked))/vacancy.attach(watch, watcher, locked)/
+	s/^    })/    }))/
 }

@@ -5,7 +5,7 @@
 use crate::{
     filter::Filter,
     note::Message,
-    sync::{rcu, ArcBorrow, SpinLockIrq},
+    sync::{lock::RawLock, rcu, ArcBorrow},
     trace,
     watch::{self, Watches},
     world::switch,
@@ -19,7 +19,7 @@ pub(crate) struct Queue {
     /// [`ALIVE`], until the queue is freed.
     mark: u64,
     name: trace::Name,
-    watches: SpinLockIrq<Watches>,
+    watches: RawLock<Watches>,
     messages: RefCell<Vec<Vec<u8>>>,
 }
 
@@ -35,7 +35,7 @@ impl Queue {
         Self {
             mark: ALIVE,
             name: trace::Name(1),
-            watches: SpinLockIrq::new(Watches::new()),
+            watches: RawLock::new(Watches::new()),
             messages: RefCell::default(),
         }
     }
@@ -49,7 +49,7 @@ impl Queue {
         &self.name
     }
 
-    pub(crate) fn watches(&self) -> &SpinLockIrq<Watches> {
+    pub(crate) fn watches(&self) -> &RawLock<Watches> {
         self.check();
         &self.watches
     }

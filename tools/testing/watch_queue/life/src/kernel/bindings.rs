@@ -9,12 +9,11 @@ use crate::world::{self, switch};
 use core::{
     ffi::{c_char, c_int, c_ulong, c_void},
     ptr,
-    sync::atomic::AtomicI32,
+    sync::atomic::{AtomicI32, Ordering},
 };
 use std::cell::Cell;
 
 pub const WATCH_INFO_TYPE_INFO: u32 = 0xffff_0000;
-pub const RLIMIT_NOFILE: u32 = 7;
 
 pub struct watch_queue;
 
@@ -107,8 +106,8 @@ impl Default for watch {
     }
 }
 
-/// `spinlock_t`, which knows whether it has been freed.
-pub struct spinlock {
+/// `raw_spinlock_t`, which knows whether it has been freed.
+pub struct raw_spinlock_t {
     pub lock: loom::sync::Mutex<()>,
     pub is_freed: Cell<bool>,
 }
@@ -119,7 +118,7 @@ pub struct watch_list {
     pub watchers: hlist_head,
     pub release_watch: Option<unsafe extern "C" fn(*mut watch)>,
     pub source: *const c_char,
-    pub lock: spinlock,
+    pub lock: raw_spinlock_t,
     pub taken: u32,
     pub released: u32,
     pub counts: bool,
@@ -140,15 +139,23 @@ pub struct cred {
     pub user: *mut user_struct,
 }
 
-pub unsafe fn rlimit(_limit: u32) -> c_ulong {
-    1024
+pub unsafe fn watch_queue_charge() -> *const cred {
+    let cred = crate::watch_queue::CREDENTIALS.get();
+    // SAFETY: They and their user are there until the end.
+    unsafe {
+        (*(*cred).user).nr_watches.counter += 1;
+        (*cred).usage.fetch_add(1, Ordering::SeqCst);
+    }
+    cred
 }
 
-pub unsafe fn watch_queue_charge(_cred: *const cred) -> bool {
-    true
+pub unsafe fn watch_queue_uncharge(cred: *const cred) {
+    // SAFETY: They and their user are there until the end.
+    unsafe {
+        (*(*cred).user).nr_watches.counter -= 1;
+        (*cred).usage.fetch_sub(1, Ordering::SeqCst);
+    }
 }
-
-pub unsafe fn watch_queue_uncharge(_cred: *const cred) {}
 
 pub unsafe fn security_post_notification(
     _cred: *const cred,
@@ -276,5 +283,26 @@ pub unsafe fn rb_first(root: *const rb_root) -> *mut rb_node {
             node = (*node).rb_left;
         }
         node
+    }
+}
+
+pub unsafe fn rb_next(node: *const rb_node) -> *mut rb_node {
+    // SAFETY: The tree is locked, and its nodes are valid.
+    unsafe {
+        let mut next = (*node).rb_right;
+        if !next.is_null() {
+            while !(*next).rb_left.is_null() {
+                next = (*next).rb_left;
+            }
+            return next;
+        }
+        let mut child = node;
+        loop {
+            next = (*child).__rb_parent_color as *mut rb_node;
+            if next.is_null() || (*next).rb_left.cast_const() == child {
+                return next;
+            }
+            child = next;
+        }
     }
 }

@@ -189,8 +189,6 @@ pub mod watch_queue {
 pub mod sync {
     use core::ops::Deref;
 
-    pub use lock::spinlock::SpinLockIrq;
-
     /// A `kernel::sync::Arc`: what it counts is no place to switch.
     pub struct Arc<T>(std::sync::Arc<T>);
 
@@ -368,35 +366,32 @@ pub mod sync {
         }
     }
 
+    /// `sync/lock.rs`
     pub mod lock {
         use crate::{bindings, world};
-        use core::{
-            cell::UnsafeCell,
-            marker::PhantomData,
-            ops::{Deref, DerefMut},
-        };
+        use core::cell::UnsafeCell;
 
-        pub struct Lock<T, B> {
-            lock: bindings::spinlock,
+        pub struct RawLock<T> {
+            lock: bindings::raw_spinlock_t,
             data: UnsafeCell<T>,
-            _backend: PhantomData<B>,
         }
 
         // SAFETY: All threads of a model are one thread.
-        unsafe impl<T, B> Sync for Lock<T, B> {}
+        unsafe impl<T> Sync for RawLock<T> {}
         // SAFETY: As above.
-        unsafe impl<T, B> Send for Lock<T, B> {}
+        unsafe impl<T> Send for RawLock<T> {}
 
-        impl<T, B> Lock<T, B> {
+        pub struct Context;
+
+        impl<T> RawLock<T> {
             pub fn new(data: T) -> Self {
                 Self {
-                    lock: bindings::spinlock::default(),
+                    lock: bindings::raw_spinlock_t::default(),
                     data: UnsafeCell::new(data),
-                    _backend: PhantomData,
                 }
             }
 
-            pub fn lock(&self) -> Guard<'_, T, B> {
+            pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
                 assert!(
                     !self.lock.is_freed.get(),
                     "a lock was used after it was freed"
@@ -406,27 +401,32 @@ pub mod sync {
                     !self.lock.is_freed.get(),
                     "a lock was freed while it was waited for"
                 );
-                world::count_lock();
-                Guard {
-                    data: &self.data,
-                    _guard: Counted(guard),
-                    _backend: PhantomData,
-                }
+                let _guard = Counted::new(guard);
+                // SAFETY: The lock is held.
+                f(unsafe { &mut *self.data.get() })
+            }
+
+            pub fn with_context<R>(&self, f: impl FnOnce(&mut T, &Context) -> R) -> R {
+                self.with(|data| f(data, &Context))
+            }
+
+            pub fn with_inside<R>(&self, _outer: &Context, f: impl FnOnce(&mut T) -> R) -> R {
+                self.with(f)
             }
         }
 
-        impl<B> Lock<(), B> {
+        impl RawLock<()> {
             /// # Safety
             ///
             /// `lock` is valid for `'a`.
-            pub unsafe fn from_raw<'a>(lock: *mut bindings::spinlock) -> &'a Self {
-                const { assert!(size_of::<Self>() == size_of::<bindings::spinlock>()) };
+            pub unsafe fn from_raw<'a>(lock: *mut bindings::raw_spinlock_t) -> &'a Self {
+                const { assert!(size_of::<Self>() == size_of::<bindings::raw_spinlock_t>()) };
                 // SAFETY: The caller keeps it, and there is no data.
                 unsafe { &*lock.cast() }
             }
         }
 
-        impl Default for bindings::spinlock {
+        impl Default for bindings::raw_spinlock_t {
             fn default() -> Self {
                 Self {
                     lock: loom::sync::Mutex::new(()),
@@ -439,37 +439,17 @@ pub mod sync {
             #[allow(dead_code, reason = "it is dropped")] loom::sync::MutexGuard<'a, ()>,
         );
 
+        impl<'a> Counted<'a> {
+            fn new(guard: loom::sync::MutexGuard<'a, ()>) -> Self {
+                world::count_lock();
+                Self(guard)
+            }
+        }
+
         impl Drop for Counted<'_> {
             fn drop(&mut self) {
                 world::count_unlock();
             }
-        }
-
-        pub struct Guard<'a, T, B> {
-            data: &'a UnsafeCell<T>,
-            _guard: Counted<'a>,
-            _backend: PhantomData<B>,
-        }
-
-        impl<T, B> Deref for Guard<'_, T, B> {
-            type Target = T;
-
-            fn deref(&self) -> &T {
-                // SAFETY: The lock is held.
-                unsafe { &*self.data.get() }
-            }
-        }
-
-        impl<T, B> DerefMut for Guard<'_, T, B> {
-            fn deref_mut(&mut self) -> &mut T {
-                // SAFETY: The lock is held.
-                unsafe { &mut *self.data.get() }
-            }
-        }
-
-        pub mod spinlock {
-            pub struct SpinLockIrqBackend;
-            pub type SpinLockIrq<T> = super::Lock<T, SpinLockIrqBackend>;
         }
     }
 }
