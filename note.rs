@@ -181,6 +181,13 @@ pub(crate) trait Message {
     fn note(&self) -> Note<'_>;
 }
 
+impl Message for Note<'_> {
+    #[inline(always)]
+    fn note(&self) -> Note<'_> {
+        *self
+    }
+}
+
 /// Returns the size of a message, given its byte at [`LENGTH_OFFSET`].
 #[inline]
 pub(crate) fn length_from(byte: u8) -> usize {

@@ -25,13 +25,13 @@ use self::{
 };
 use crate::{
     filter::{Filter, Rule},
-    note::{self, Message},
+    note::{self, Message, Note},
     overflow::Overflow,
     platform::load_relaxed,
     ring::{self, Batch, Next, Poster, Reader, Span},
     sync::{
         irq_work::IrqWork,
-        lock::{new_raw_lock, Context, RawLock},
+        lock::{new_raw_lock, Held, RawLock},
         rcu_cell::{RcuBox, RcuCell},
         wait::{new_wait_queue, Events, PollTable, WaitQueue, ERROR, HANGUP, READABLE, WRITABLE},
     },
@@ -320,11 +320,63 @@ impl Queue {
             trace::lose(&self.name, message, Reason::Full);
             return;
         }
-        let notify = self
-            .posts
-            .with_context(|posts, context| posts.post(message, self, context));
-        if notify {
-            self.notify_readers();
+        let mut posts = self.posts.hold();
+        let note = message.note();
+        // The other ways end in functions that are called last, so nothing has to be saved for them.
+        if !posts.poster.post_at_once(note) {
+            return self.post_slowly(note, posts);
+        }
+        if trace::deliver_is_on() || self.has_waiters() {
+            self.end_post(note, posts);
+        }
+    }
+
+    /// Appends a message, or counts it as lost, and ends the post.
+    #[cold]
+    #[inline(never)]
+    fn post_slowly(&self, note: Note<'_>, mut posts: Held<'_, Posts>) {
+        if posts.poster.post(note, &self.overflow).is_ok() {
+            return self.end_post(note, posts);
+        }
+        let is_unsized = posts.poster.capacity() == 0;
+        let reason = if is_unsized {
+            Reason::Unsized
+        } else {
+            Reason::Full
+        };
+        trace::lose(&self.name, &note, reason);
+        // Only the first of a run of losses makes the queue readable.
+        if posts.poster.lost() == 1 {
+            self.notify(posts);
+        }
+    }
+
+    /// Traces a message that has been put into the queue, and tells those that wait for it.
+    #[cold]
+    #[inline(never)]
+    fn end_post(&self, note: Note<'_>, posts: Held<'_, Posts>) {
+        trace::deliver(&self.name, &note);
+        self.notify(posts);
+    }
+
+    /// Returns whether somebody waits for something to read.
+    ///
+    /// The caller holds the lock of `posts`.
+    #[inline(always)]
+    fn has_waiters(&self) -> bool {
+        self.readers.is_active() || self.readable.is_active()
+    }
+
+    /// Lets the posters' lock go, and tells those that wait that there is something to read: now, if
+    /// the context allows it, and soon if not.
+    fn notify(&self, mut posts: Held<'_, Posts>) {
+        if self.has_waiters() {
+            let flags = posts.flags();
+            let notify = posts.may_notify(self, flags);
+            drop(posts);
+            if notify {
+                self.notify_readers();
+            }
         }
     }
 
@@ -893,35 +945,12 @@ impl Queue {
 }
 
 impl Posts {
-    /// Appends a message, or counts it as lost.
-    ///
-    /// Returns whether the caller has to call [`Queue::notify_readers`], without the lock.
-    #[inline(always)]
-    fn post(&mut self, message: &impl Message, queue: &Queue, context: &Context) -> bool {
-        if self.poster.post(message.note(), &queue.overflow).is_ok() {
-            trace::deliver(&queue.name, message);
-        } else {
-            let is_unsized = self.poster.capacity() == 0;
-            let reason = if is_unsized {
-                Reason::Unsized
-            } else {
-                Reason::Full
-            };
-            trace::lose(&queue.name, message, reason);
-            // Only the first of a run of losses makes the queue readable.
-            if self.poster.lost() != 1 {
-                return false;
-            }
-        }
-        (queue.readers.is_active() || queue.readable.is_active()) && self.may_notify(queue, context)
-    }
-
     /// Returns whether the context of a post allows to notify readers.  Otherwise has it done soon.
-    #[cold]
-    #[inline(never)]
-    fn may_notify(&mut self, queue: &Queue, context: &Context) -> bool {
+    ///
+    /// `flags` come from taking the lock.
+    fn may_notify(&mut self, queue: &Queue, flags: c_ulong) -> bool {
         // SAFETY: The flags are those of the lock that is held.
-        if unsafe { bindings::watch_queue_may_wake(context.flags()) } {
+        if unsafe { bindings::watch_queue_may_wake(flags) } {
             return true;
         }
         self.has_deferred = true;

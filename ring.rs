@@ -388,13 +388,30 @@ impl Poster {
     /// If it is lost, `overflow` counts those that follow.  It is the same one every time.
     #[inline(always)]
     pub(crate) fn post(&mut self, note: Note<'_>, overflow: &Overflow) -> Result<(), Full> {
-        if self.head.is_before(self.limit) {
-            // SAFETY: By the invariants fewer messages are queued than the capacity.
-            unsafe { self.append(note) };
+        if self.post_at_once(note) {
             Ok(())
         } else {
-            self.post_behind_loss(note, overflow)
+            self.post_slowly(note, overflow)
         }
+    }
+
+    /// Appends a message if nothing else is to be done for that.  Returns whether it did.
+    #[inline(always)]
+    pub(crate) fn post_at_once(&mut self, note: Note<'_>) -> bool {
+        // SAFETY: By the invariants fewer messages are queued than the capacity.
+        self.head.is_before(self.limit) && unsafe { self.append_in_one_piece(note) }
+    }
+
+    /// Appends a message across the end of the memory or behind a loss, or counts it as lost.
+    #[cold]
+    #[inline(never)]
+    fn post_slowly(&mut self, note: Note<'_>, overflow: &Overflow) -> Result<(), Full> {
+        if !self.head.is_before(self.limit) {
+            return self.post_behind_loss(note, overflow);
+        }
+        // SAFETY: By the invariants fewer messages are queued than the capacity.
+        unsafe { self.append(note) };
+        Ok(())
     }
 
     /// Appends a message behind a loss, or counts it as lost.
@@ -465,23 +482,35 @@ impl Poster {
     /// # Safety
     ///
     /// `queued` is less than `capacity`.
-    #[inline(always)]
     unsafe fn append(&mut self, note: Note<'_>) {
-        // SAFETY: By the invariants there is a ring where there is a capacity.
-        let ring = unsafe { self.ring.as_ref().unwrap_unchecked() };
-        let behind = self.offset.wrapping_add(note.bytes().len());
-        if behind < ring.bytes.len() {
-            // SAFETY: The bytes are in bounds.  They are free: the caller has seen that fewer
-            // messages are queued than the capacity, each of which has less than `NOTE_SIZE` bytes,
-            // so at least `NOTE_SIZE` bytes are.  What the reader did with them happened before
-            // `Reader::consume()`, which had `self`.
-            unsafe { ring.bytes.write_note(self.offset, note) };
-            self.head = commit(ring, self.head, note);
-            self.offset = behind;
-        } else {
+        // SAFETY: There is room, as the caller has seen.
+        if !unsafe { self.append_in_one_piece(note) } {
             // SAFETY: There is room, as the caller has seen, and the message reaches to the end.
             unsafe { self.append_across_end(note) };
         }
+    }
+
+    /// Appends a message, unless it reaches to the end of the memory.  Returns whether it did.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Poster::append`].
+    #[inline(always)]
+    unsafe fn append_in_one_piece(&mut self, note: Note<'_>) -> bool {
+        // SAFETY: By the invariants there is a ring where there is a capacity.
+        let ring = unsafe { self.ring.as_ref().unwrap_unchecked() };
+        let behind = self.offset.wrapping_add(note.bytes().len());
+        if behind >= ring.bytes.len() {
+            return false;
+        }
+        // SAFETY: The bytes are in bounds.  They are free: the caller has seen that fewer messages
+        // are queued than the capacity, each of which has less than `NOTE_SIZE` bytes, so at least
+        // `NOTE_SIZE` bytes are.  What the reader did with them happened before
+        // `Reader::consume()`, which had `self`.
+        unsafe { ring.bytes.write_note(self.offset, note) };
+        self.offset = behind;
+        commit(ring, &mut self.head, note);
+        true
     }
 
     /// Appends a message that reaches to the end of the memory or across.
@@ -504,7 +533,7 @@ impl Poster {
             ring.bytes.write(0, tail);
             self.offset = tail.len();
         }
-        self.head = commit(ring, self.head, note);
+        commit(ring, &mut self.head, note);
     }
 
     /// Returns the number of messages that were lost since the last one was delivered.
@@ -617,13 +646,12 @@ impl Poster {
     }
 }
 
-/// Makes `note`, which has been written at `head`, the reader's.  Returns the new head.
+/// Makes `note`, which has been written at `head`, the reader's, and moves `head` behind it.
 #[inline(always)]
-fn commit(ring: &Ring, head: Position, note: Note<'_>) -> Position {
-    let head = head.after(Span::of(1, note.bytes().len()));
+fn commit(ring: &Ring, head: &mut Position, note: Note<'_>) {
+    *head = head.after(Span::of(1, note.bytes().len()));
     // INVARIANT: The message is whole, and the reader's from here on.
     ring.head.store(head.0, Release);
-    head
 }
 
 impl Reader {

@@ -105,9 +105,15 @@ pub(crate) fn deliver(queue: &Name, message: &impl Message) {
         unsafe { watch_queue_deliver(queue.0, raw(note)) }
     }
 
-    if is_on!(__tracepoint_watch_queue_deliver) {
+    if deliver_is_on() {
         trace(queue, message.note());
     }
+}
+
+/// Returns whether [`deliver`] does anything.
+#[inline(always)]
+pub(crate) fn deliver_is_on() -> bool {
+    is_on!(__tracepoint_watch_queue_deliver)
 }
 
 /// Returns whether [`filter`] does anything.

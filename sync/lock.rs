@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/linux/spinlock.h`](srctree/include/linux/spinlock.h)
 
-use core::cell::UnsafeCell;
+use core::{
+    cell::UnsafeCell,
+    ops::{Deref, DerefMut},
+};
 use kernel::{bindings, prelude::*, sync::LockClassKey, types::Opaque};
 
 // Where these are functions, a helper in between would only cost.
@@ -47,16 +50,7 @@ unsafe impl<T: Send> Send for RawLock<T> {}
 unsafe impl<T: Send> Sync for RawLock<T> {}
 
 /// The context in which a lock was taken that is still held.  So interrupts are off.
-pub(crate) struct Context {
-    flags: c_ulong,
-}
-
-impl Context {
-    /// Returns the state of interrupts, as `local_irq_save()` does.
-    pub(crate) fn flags(&self) -> c_ulong {
-        self.flags
-    }
-}
+pub(crate) struct Context(());
 
 impl RawLock<()> {
     /// Takes a lock of C's, which guards what C has beside it.
@@ -98,6 +92,18 @@ impl<T> RawLock<T> {
         self.with_context(|data, _| f(data))
     }
 
+    /// Takes the lock, to let it go in a function that is called last and then has nothing to return
+    /// to.  Otherwise [`RawLock::with`] does.
+    ///
+    /// What is locked meanwhile has to be unlocked before.
+    #[inline(always)]
+    pub(crate) fn hold(&self) -> Held<'_, T> {
+        // SAFETY: The lock is initialised.
+        let flags = unsafe { lock_irqsave(self.lock.get()) };
+        // INVARIANT: It is held, and `flags` come from taking it.
+        Held { lock: self, flags }
+    }
+
     /// Calls `f` with the lock held, and with the context in which it was taken.
     #[inline(always)]
     pub(crate) fn with_context<R>(&self, f: impl FnOnce(&mut T, &Context) -> R) -> R {
@@ -106,7 +112,7 @@ impl<T> RawLock<T> {
         let flags = unsafe { lock_irqsave(lock) };
         // SAFETY: The lock is held until `f` returns.
         let data = unsafe { &mut *self.data.get() };
-        let result = f(data, &Context { flags });
+        let result = f(data, &Context(()));
         // SAFETY: It is held, and `flags` come from taking it.
         unsafe { unlock_irqrestore(lock, flags) };
         result
@@ -123,6 +129,51 @@ impl<T> RawLock<T> {
         // SAFETY: It is held.
         unsafe { unlock_inside(lock) };
         result
+    }
+}
+
+/// A lock that is held until this is dropped.
+///
+/// # Invariants
+///
+/// The lock is held, and `flags` come from taking it.
+#[must_use]
+pub(crate) struct Held<'a, T> {
+    lock: &'a RawLock<T>,
+    flags: c_ulong,
+}
+
+impl<T> Held<'_, T> {
+    /// Returns the state of interrupts before the lock was taken.
+    #[inline(always)]
+    pub(crate) fn flags(&self) -> c_ulong {
+        self.flags
+    }
+}
+
+impl<T> Deref for Held<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: By the invariants the lock is held.
+        unsafe { &*self.lock.data.get() }
+    }
+}
+
+impl<T> DerefMut for Held<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: By the invariants the lock is held.
+        unsafe { &mut *self.lock.data.get() }
+    }
+}
+
+impl<T> Drop for Held<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: By the invariants it is held, and these are its flags.
+        unsafe { unlock_irqrestore(self.lock.lock.get(), self.flags) };
     }
 }
 
