@@ -35,9 +35,18 @@ impl Overflow {
     #[inline(always)]
     pub(crate) fn count(&self) -> bool {
         let left = load_relaxed(&self.0);
+        left > 1 && self.count_down(left)
+    }
+
+    /// Counts a message as lost if there are still `left`, and returns whether it was.
+    // Where helpers are called, the exchange needs a variable in memory, and a function that has
+    // one ends with no other as its last.  That would be each post.
+    #[cfg_attr(CONFIG_RUST_INLINE_HELPERS, inline(always))]
+    #[cfg_attr(all(CONFIG_RUST, not(CONFIG_RUST_INLINE_HELPERS)), inline(never))]
+    fn count_down(&self, left: u32) -> bool {
         // INVARIANT: If this succeeds, the value was above 1 and is not 0 now, and one more message
         // was lost.  If another CPU came first, the caller takes the lock.
-        left > 1 && self.0.cmpxchg(left, left.wrapping_sub(1), Relaxed).is_ok()
+        self.0.cmpxchg(left, left.wrapping_sub(1), Relaxed).is_ok()
     }
 
     /// Begins to count: the next message is lost.
