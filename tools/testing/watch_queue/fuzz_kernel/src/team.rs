@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Two threads that run programs, and one that sees to it that they end.
+
+use crate::{
+    program::{Program, Thread},
+    run::{calls_of, Lane, Step, World},
+};
+use std::{
+    fs, io, ptr,
+    sync::{
+        atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
+        Arc, Mutex,
+    },
+    thread,
+    time::Duration,
+};
+
+pub struct Team {
+    pub world: &'static World,
+    first: Lane,
+    second: &'static Second,
+    thread: thread::Thread,
+}
+
+/// The second thread
+struct Second {
+    program: Mutex<Option<Arc<Program>>>,
+    /// The number of programs that it was given, has begun and has ended
+    given: AtomicU64,
+    begun: AtomicU64,
+    ended: AtomicU64,
+    trace: Mutex<Vec<Step>>,
+}
+
+impl Second {
+    fn run(&self, world: &World, lane: &mut Lane) {
+        let mut nr = 0;
+        loop {
+            let mut patience = 100;
+            while self.given.load(SeqCst) == nr {
+                if patience > 0 {
+                    patience -= 1;
+                    thread::yield_now();
+                } else {
+                    thread::park();
+                }
+            }
+            nr += 1;
+            let program = self.program.lock().expect("nobody panics with it").clone();
+            if let Some(program) = program {
+                lane.begin();
+                self.begun.store(nr, SeqCst);
+                lane.run(world, calls_of(&program, true));
+                lane.come_back(world);
+                self.trace
+                    .lock()
+                    .expect("nobody panics with it")
+                    .clone_from(&lane.trace);
+            }
+            self.ended.store(nr, SeqCst);
+        }
+    }
+}
+
+/// The result of a program
+pub struct Outcome {
+    /// What is wrong
+    pub fault: Option<String>,
+    /// What it has passed
+    pub trace: Vec<Step>,
+}
+
+extern "C" fn interrupt(_: i32) {}
+
+fn handle(signal: i32, flags: i32) {
+    // SAFETY: Zeroes are a valid action.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = interrupt as extern "C" fn(i32) as usize;
+    action.sa_flags = flags;
+    // SAFETY: The handler does nothing.
+    unsafe { libc::sigaction(signal, &action, ptr::null_mut()) };
+}
+
+impl Team {
+    pub fn new(has_coverage: bool) -> io::Result<Self> {
+        handle(libc::SIGALRM, 0);
+        handle(libc::SIGIO, libc::SA_RESTART);
+        handle(libc::SIGURG, libc::SA_RESTART);
+        handle(libc::SIGPIPE, libc::SA_RESTART);
+        // Its own mounts, before there are other threads
+        sys!(SYS_unshare, libc::CLONE_NEWNS);
+        let world: &World = Box::leak(Box::new(World::new()));
+        let second: &Second = Box::leak(Box::new(Second {
+            program: Mutex::default(),
+            given: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            trace: Mutex::default(),
+        }));
+        let handle = thread::spawn(move || {
+            let lane = Lane::new(world, 1, has_coverage);
+            second.ended.store(u64::MAX, SeqCst);
+            match lane {
+                Ok(mut lane) => second.run(world, &mut lane),
+                Err(error) => println!("# fuzz-kernel: the second thread: {error}"),
+            }
+        });
+        while second.ended.load(SeqCst) != u64::MAX {
+            thread::yield_now();
+        }
+        second.ended.store(0, SeqCst);
+        let first = Lane::new(world, 0, has_coverage)?;
+        thread::spawn(move || watch(world));
+        Ok(Self {
+            world,
+            first,
+            second,
+            thread: handle.thread().clone(),
+        })
+    }
+
+    pub fn run(&mut self, program: &Program) -> Outcome {
+        let Self {
+            world,
+            first,
+            second,
+            thread,
+        } = self;
+        world.begin(program);
+        first.begin();
+        let parallel = program.parallel_from();
+        let alone = program.calls.iter().enumerate().take(parallel);
+        first.run(world, alone);
+        let has_second = program.calls.iter().any(|call| call.thread == Thread::B);
+        let mut trace = Vec::new();
+        if has_second {
+            *second.program.lock().expect("nobody panics with it") =
+                Some(Arc::new(program.clone()));
+            let nr = second.given.fetch_add(1, SeqCst) + 1;
+            thread.unpark();
+            while second.begun.load(SeqCst) != nr {
+                std::hint::spin_loop();
+                thread::yield_now();
+            }
+            first.run(world, calls_of(program, false));
+            first.come_back(world);
+            let mut patience = 1000;
+            while second.ended.load(SeqCst) != nr {
+                if patience > 0 {
+                    patience -= 1;
+                    thread::yield_now();
+                } else {
+                    thread::sleep(Duration::from_micros(200));
+                }
+            }
+            trace.clone_from(&second.trace.lock().expect("nobody panics with it"));
+        } else {
+            first.run(world, calls_of(program, false));
+            first.come_back(world);
+        }
+        let fault = world.end(first);
+        trace.extend_from_slice(&first.trace);
+        Outcome { fault, trace }
+    }
+}
+
+const TICK: Duration = Duration::from_millis(4);
+/// In ticks, when something has to be done for what waits, and when it will never end
+const LONG: u32 = 12;
+const FOREVER: u32 = 30_000 / 4;
+
+/// Interrupts calls that take long.
+fn watch(world: &World) {
+    let mut last = [0; 2];
+    let mut stuck = [0; 2];
+    loop {
+        thread::sleep(TICK);
+        for (lane, progress) in world.lanes.iter().enumerate() {
+            let calls = progress.calls.load(SeqCst);
+            if !progress.busy.load(SeqCst) || calls != last[lane] {
+                last[lane] = calls;
+                stuck[lane] = 0;
+                continue;
+            }
+            stuck[lane] += 1;
+            let thread = progress.thread.load(Relaxed);
+            sys!(SYS_tgkill, sys!(SYS_getpid), thread, libc::SIGALRM);
+            if stuck[lane] % LONG == 0 && stuck[lane] < FOREVER {
+                world.rescue();
+            }
+            if stuck[lane] == FOREVER {
+                println!(
+                    "# fuzz-kernel: a thread is stuck at call {}",
+                    progress.at.load(Relaxed)
+                );
+                for thread in fs::read_dir("/proc/self/task")
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                {
+                    let stack = fs::read_to_string(thread.path().join("stack"));
+                    println!("# {:?}: {}", thread.file_name(), stack.unwrap_or_default());
+                }
+                // The program is in the file that has those that were run last.
+                sys!(SYS_reboot, 0xfee1_dead_u32, 0x2812_1969, 0x0123_4567, 0);
+            }
+        }
+    }
+}
