@@ -32,6 +32,8 @@ help:
 	@echo 'make record-speed           record the instructions that make test compares with'
 	@echo 'make bench-sources          measure what the sources cost, against having none'
 	@echo 'make fuzz                   fuzz filters and the ring for a minute'
+	@echo 'make fuzz-kernel [MINUTES=10]  fuzz the system calls, guided by coverage, in user-mode Linux;'
+	@echo '                              REPLAY=FILE runs the programs of a file instead'
 	@echo 'make litmus                 check what runs without a lock against the memory model of the kernel'
 	@echo 'make torture [MINUTES=10]   do everything at once, in user-mode Linux with KASAN and lockdep'
 	@echo 'make model                  run the code of watches in every interleaving, as it is and with bugs'
@@ -152,6 +154,10 @@ bench-sources:
 PHONY += fuzz
 fuzz:
 	@dev/fuzz
+
+PHONY += fuzz-kernel
+fuzz-kernel:
+	@MINUTES="$(MINUTES)" REPLAY="$(REPLAY)" dev/fuzz-kernel
 
 PHONY += litmus
 litmus:

@@ -570,3 +570,27 @@ pub fn mutate(program: &mut Program, other: &Program, random: &mut Random) {
         program.calls.truncate(MOST_CALLS);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_what_it_is_parsed_to() {
+        let mut random = Random::new(1);
+        for _ in 0..1000 {
+            let mut program = random_program(&mut random);
+            let other = random_program(&mut random);
+            mutate(&mut program, &other, &mut random);
+            let text = program.to_string();
+            let again = Program::parse(&text).expect("it is parsed");
+            assert_eq!(text, again.iter().map(Program::to_string).collect::<String>());
+        }
+    }
+
+    #[test]
+    fn seeds_are_programs() {
+        let seeds = Program::parse(include_str!("../seeds")).expect("they are parsed");
+        assert!(seeds.len() > 20);
+    }
+}

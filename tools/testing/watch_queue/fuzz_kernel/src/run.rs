@@ -484,6 +484,9 @@ impl World {
     /// wrong.
     pub fn end(&self, lane: &mut Lane) -> Option<String> {
         lane.progress(self, -1);
+        if self.used.load(Relaxed) & LIMITS != 0 {
+            self.put_back_limits();
+        }
         if self.fault.lock().expect("nobody panics with it").is_none() {
             for slot in 0..FIRST_FIXED {
                 if self.owner(slot) & READS == 0 {
@@ -559,17 +562,18 @@ impl World {
         Ok(())
     }
 
+    fn put_back_limits(&self) {
+        set_limit(1024);
+        for (path, value) in &self.defaults {
+            write_to(path, value);
+        }
+    }
+
     /// Has all be as it was.
     fn put_back(&self) {
         let used = self.used.swap(0, Relaxed);
         if used & FROZEN != 0 {
             self.thaw();
-        }
-        if used & LIMITS != 0 {
-            set_limit(1024);
-            for (path, value) in &self.defaults {
-                write_to(path, value);
-            }
         }
         if used & MOUNTED != 0 {
             // Not of the mounts below, which would go with it
@@ -722,7 +726,9 @@ impl Lane {
     pub fn run<'a>(&mut self, world: &World, calls: impl Iterator<Item = (usize, &'a Call)>) {
         for (n, call) in calls {
             self.progress(world, n as i64);
-            self.set_fail(call.fail);
+            if call.fail != 0 {
+                self.set_fail(call.fail);
+            }
             if let Some(kcov) = &self.kcov {
                 kcov.reset();
             }
@@ -752,14 +758,10 @@ impl Lane {
         self.idle(world);
     }
 
+    /// Has the Nth allocation or copy from now on fail, or none.
     fn set_fail(&self, nth: u8) {
-        if nth == 0 && self.is_user {
-            return;
-        }
         let text = [b'0' + nth % 10];
-        if nth != 0 || self.fail_nth >= 0 {
-            sys!(SYS_pwrite64, self.fail_nth, text.as_ptr(), 1, 0);
-        }
+        sys!(SYS_pwrite64, self.fail_nth, text.as_ptr(), 1, 0);
     }
 
     fn collect(&mut self, call: u16) {
