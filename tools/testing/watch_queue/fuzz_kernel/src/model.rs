@@ -165,6 +165,10 @@ impl Model {
             .for_each(|queue| queue.unknown = true);
     }
 
+    pub fn knows(&self, queue: u32) -> bool {
+        self.queues.get(&queue).is_some_and(|queue| !queue.unknown)
+    }
+
     fn known(&mut self, queue: u32) -> Option<&mut Queue> {
         self.queues.get_mut(&queue).filter(|queue| !queue.unknown)
     }

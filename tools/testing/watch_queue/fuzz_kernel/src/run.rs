@@ -70,6 +70,8 @@ pub struct World {
     can_rescue: AtomicBool,
     model: Mutex<Model>,
     fault: Mutex<Option<String>>,
+    /// How many reads were compared with the model, and of how many queues the counts
+    compared: [AtomicU64; 2],
     /// The edges that any program has passed
     pub seen: Vec<AtomicU8>,
     namespace: i32,
@@ -196,6 +198,7 @@ impl World {
             can_rescue: AtomicBool::new(false),
             model: Mutex::default(),
             fault: Mutex::default(),
+            compared: Default::default(),
             seen: (0..EDGES).map(|_| AtomicU8::new(0)).collect(),
             namespace: sys::open("/proc/self/ns/mnt", libc::O_RDONLY),
             defaults: [
@@ -265,6 +268,11 @@ impl World {
         self.partition(true);
         self.used.fetch_or(DEVICES | EXT4_CHANGED, Relaxed);
         self.put_back();
+    }
+
+    /// How often there was something to compare with: reads, and counts of a queue
+    pub fn compared(&self) -> [u64; 2] {
+        [0, 1].map(|n: usize| self.compared[n].load(Relaxed))
     }
 
     /// What there is not, and programs would have to do without
@@ -537,6 +545,7 @@ impl World {
         if !is_counted() {
             return Ok(());
         }
+        self.compared[1].fetch_add(1, Relaxed);
         if read != i64::from(bytes) {
             return Err(format!("FIONREAD said {bytes}, and {read} bytes were read"));
         }
@@ -826,6 +835,9 @@ impl Lane {
         }
         let bytes = self.buffer.bytes(result.max(0) as usize);
         world.check(call, world.count(queue, bytes));
+        if result > 0 && world.model().knows(queue) {
+            world.compared[0].fetch_add(1, Relaxed);
+        }
         let verdict = world.model().read(queue, room as usize, result, bytes);
         world.check(call, verdict);
     }
