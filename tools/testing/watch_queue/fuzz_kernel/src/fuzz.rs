@@ -301,10 +301,15 @@ pub fn fuzz(dir: &str, seconds: u64, seed: u64) -> Result<()> {
     }
     fuzzer.line(begin, &mut last);
     let [reads, counts] = fuzzer.team.world.compared();
-    println!("# fuzz-kernel: {reads} reads were as the model says, and {counts} queues lost nothing");
+    println!(
+        "# fuzz-kernel: {reads} reads were as the model says, and {counts} queues lost nothing"
+    );
     if has_coverage {
         fuzzer.write_points();
-        println!("# fuzz-kernel: {} programs pass all points", fuzzer.write_corpus());
+        println!(
+            "# fuzz-kernel: {} programs pass all points",
+            fuzzer.write_corpus()
+        );
     }
     Ok(())
 }

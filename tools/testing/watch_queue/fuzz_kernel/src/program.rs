@@ -584,7 +584,10 @@ mod tests {
             mutate(&mut program, &other, &mut random);
             let text = program.to_string();
             let again = Program::parse(&text).expect("it is parsed");
-            assert_eq!(text, again.iter().map(Program::to_string).collect::<String>());
+            assert_eq!(
+                text,
+                again.iter().map(Program::to_string).collect::<String>()
+            );
         }
     }
 

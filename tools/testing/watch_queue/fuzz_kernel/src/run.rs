@@ -854,7 +854,6 @@ impl Lane {
         sys!(SYS_ioctl, world.file(call.args[0]), command, at)
     }
 
-    #[allow(clippy::too_many_lines)]
     fn make(&mut self, world: &World, call: &Call) {
         use Kind::*;
         let a = |n: usize| call.args[n];

@@ -21,7 +21,6 @@ pub unsafe fn call(number: libc::c_long, args: [u64; 6]) -> i64 {
 }
 
 /// Makes a system call, with arguments of any integer type or pointers.
-
 macro_rules! sys {
     ($number:ident $(, $arg:expr)* $(,)?) => {{
         let mut args = [0_u64; 6];
