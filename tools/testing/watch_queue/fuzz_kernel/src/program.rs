@@ -246,7 +246,7 @@ calls! {
     Devices "devices" 3 [Below(4)];
     OpenSys "open_sys" 3 [Place, Below(9)];
     Uevent "uevent" 3 [Below(5), Below(9)];
-    Bind2 "bind_driver" 1 [Below(2)];
+    Trace "trace" 1 [Below(2)];
     Sleep "sleep" 1 [Below(3)];
 }
 
