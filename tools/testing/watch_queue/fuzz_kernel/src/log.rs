@@ -74,3 +74,16 @@ impl Log {
         Some(lines.join("\n"))
     }
 }
+
+/// Returns all that the kernel has said.
+pub fn all() -> String {
+    let mut lines = Vec::new();
+    if let Ok(mut log) = Log::new() {
+        if log.0.seek(SeekFrom::Start(0)).is_ok() {
+            while let Some(line) = log.next() {
+                lines.push(line);
+            }
+        }
+    }
+    lines.join("\n")
+}

@@ -3,6 +3,7 @@
 //! Two threads that run programs, and one that sees to it that they end.
 
 use crate::{
+    log,
     program::{Program, Thread},
     run::{calls_of, Lane, Step, World},
 };
@@ -13,7 +14,7 @@ use std::{
         Arc, Mutex,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub struct Team {
@@ -166,47 +167,62 @@ impl Team {
 }
 
 const TICK: Duration = Duration::from_millis(2);
-/// In ticks, when something has to be done for what waits, and when it will never end
-const LONG: u32 = 20;
-const FOREVER: u32 = 30_000 / 2;
+/// The time after which something is done for a call that waits, and again each time
+const LONG: Duration = Duration::from_millis(40);
+/// The time after which it will never end, even where the host is busy
+const FOREVER: Duration = Duration::from_secs(60);
+
+/// What is known of a call
+struct Watched {
+    calls: u64,
+    since: Instant,
+    rescues: u32,
+}
 
 /// Interrupts calls that take long.
 fn watch(world: &World) {
     // Only tasks that share their directories with no other change their namespace.
     sys!(SYS_unshare, libc::CLONE_FS);
-    let mut last = [0; 2];
-    let mut stuck = [0; 2];
+    let mut watched = [0; 2].map(|calls| Watched {
+        calls,
+        since: Instant::now(),
+        rescues: 0,
+    });
     loop {
         thread::sleep(TICK);
-        for (lane, progress) in world.lanes.iter().enumerate() {
+        for (progress, watched) in world.lanes.iter().zip(&mut watched) {
             let calls = progress.calls.load(SeqCst);
-            if !progress.busy.load(SeqCst) || calls != last[lane] {
-                last[lane] = calls;
-                stuck[lane] = 0;
+            if !progress.busy.load(SeqCst) || calls != watched.calls {
+                *watched = Watched {
+                    calls,
+                    since: Instant::now(),
+                    rescues: 0,
+                };
                 continue;
             }
-            stuck[lane] += 1;
             let thread = progress.thread.load(Relaxed);
             sys!(SYS_tgkill, sys!(SYS_getpid), thread, libc::SIGALRM);
-            if stuck[lane] % LONG == 0 && stuck[lane] < FOREVER {
+            let time = watched.since.elapsed();
+            if time > LONG * (watched.rescues + 1) {
                 world.rescue();
+                watched.rescues += 1;
             }
-            if stuck[lane] == FOREVER {
-                println!(
-                    "# fuzz-kernel: a thread is stuck at call {}",
-                    progress.at.load(Relaxed)
-                );
-                for thread in fs::read_dir("/proc/self/task")
-                    .into_iter()
-                    .flatten()
-                    .flatten()
-                {
-                    let stack = fs::read_to_string(thread.path().join("stack"));
-                    println!("# {:?}: {}", thread.file_name(), stack.unwrap_or_default());
-                }
-                // The program is in the file that has those that were run last.
-                sys!(SYS_reboot, 0xfee1_dead_u32, 0x2812_1969, 0x0123_4567, 0);
+            if time > FOREVER {
+                give_up(progress.at.load(Relaxed));
             }
         }
     }
+}
+
+/// Ends the guest, as a call does not end.
+fn give_up(call: i64) {
+    println!("# fuzz-kernel: FOUND: for a minute, a thread is stuck at call {call}");
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten();
+    for thread in threads.flatten() {
+        let stack = fs::read_to_string(thread.path().join("stack"));
+        println!("# {:?}: {}", thread.file_name(), stack.unwrap_or_default());
+    }
+    println!("{}", log::all());
+    // The program is in the file that has those that were run last.
+    sys!(SYS_reboot, 0xfee1_dead_u32, 0x2812_1969, 0x0123_4567, 0);
 }
