@@ -67,6 +67,8 @@ pub struct World {
     tallies: [Received; 64],
     /// Of this program, nothing can be counted.
     uncountable: AtomicBool,
+    /// While two threads run, a slot can become another file.
+    moves: AtomicBool,
     /// Whether nothing but the slots keeps queues open.
     can_rescue: AtomicBool,
     model: Mutex<Model>,
@@ -85,6 +87,8 @@ struct Received {
     received: AtomicU64,
     lost: AtomicU64,
     uncountable: AtomicBool,
+    /// Whether the queue has been sealed, for certain
+    sealed: AtomicBool,
 }
 
 /// How far a thread is, for the watchdog
@@ -196,6 +200,7 @@ impl World {
             used: AtomicU32::new(KEYS),
             tallies: std::array::from_fn(|_| Received::default()),
             uncountable: AtomicBool::new(false),
+            moves: AtomicBool::new(false),
             can_rescue: AtomicBool::new(false),
             model: Mutex::default(),
             fault: Mutex::default(),
@@ -406,6 +411,19 @@ impl World {
         }
     }
 
+    /// Returns the tally of the queue of a file, if it is certain which that is.
+    fn certain_tally(&self, slot: u64) -> Option<&Received> {
+        let queue = self.queue(slot).filter(|_| !self.moves.load(Relaxed))?;
+        self.tallies.get(queue as usize)
+    }
+
+    /// Returns whether a file cannot change its queue, as that is sealed.
+    fn is_sealed(&self, slot: u64) -> bool {
+        let reads_only = self.owner(slot) & (READS | WRITES) == READS;
+        let tally = self.certain_tally(slot).filter(|_| reads_only);
+        tally.is_some_and(|tally| tally.sealed.load(Relaxed))
+    }
+
     /// A queue gets messages, or they are read, in a way that is not counted.
     fn lose_count(&self, queue: u32) {
         self.model().lose_sight(queue);
@@ -445,6 +463,7 @@ impl World {
             tally.received.store(0, Relaxed);
             tally.lost.store(0, Relaxed);
             tally.uncountable.store(false, Relaxed);
+            tally.sealed.store(false, Relaxed);
         }
         // What one thread reads of can become something else under it.
         let moves = parallel.iter().any(|call| {
@@ -464,6 +483,7 @@ impl World {
             )
         });
         self.uncountable.store(moves, Relaxed);
+        self.moves.store(moves, Relaxed);
         let keeps = program.calls.iter().any(|call| {
             use Kind::*;
             matches!(call.kind(), UringPoll | UringRead)
@@ -861,6 +881,19 @@ impl Lane {
     fn make(&mut self, world: &World, call: &Call) {
         use Kind::*;
         let a = |n: usize| call.args[n];
+        // What changes a queue, or has others change it
+        let changed = match call.kind() {
+            Size | Filter | NoFilter | Add | Remove | Seal => Some(a(0)),
+            Attach | Detach | DetachSeen | KeyWatch => Some(a(1)),
+            _ => None,
+        };
+        let is_sealed = changed.is_some_and(|slot| world.is_sealed(slot));
+        let permit = |result: i64| {
+            if is_sealed && result >= 0 {
+                world.find_fault(&call.to_string(), "a sealed queue was changed".into());
+            }
+            result
+        };
         let fd = |n: usize| world.file(call.args[n]);
         let ioctl = |fd: i32, command: u64, argument: u64| sys!(SYS_ioctl, fd, command, argument);
         let uses = |what: u32| {
@@ -886,7 +919,7 @@ impl Lane {
                 } else {
                     a(1)
                 };
-                let result = ioctl(fd(0), 0x5760, wanted);
+                let result = permit(ioctl(fd(0), 0x5760, wanted));
                 if let Some(queue) = world.queue(a(0)) {
                     world.check(call, world.model().size(queue, wanted, result));
                 }
@@ -915,14 +948,14 @@ impl Lane {
                 }
                 let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
                 let at = self.buffer.put(a(6), &bytes);
-                let result = sys!(SYS_ioctl, fd(0), 0x5761, at);
+                let result = permit(sys!(SYS_ioctl, fd(0), 0x5761, at));
                 if let Some(queue) = world.queue(a(0)) {
                     let rules = (a(6) & 7 != 1).then_some(rules);
                     world.check(call, world.model().filter(queue, rules, result));
                 }
             }
             NoFilter => {
-                let result = ioctl(fd(0), 0x5761, 0);
+                let result = permit(ioctl(fd(0), 0x5761, 0));
                 if let Some(queue) = world.queue(a(0)) {
                     world.check(call, world.model().filter(queue, None, result));
                 }
@@ -955,7 +988,7 @@ impl Lane {
                 if let (true, Some(queue)) = (is_add, world.queue(a(0))) {
                     world.lose_count(queue);
                 }
-                self.request(world, call, if is_add { 0x63 } else { 0x64 }, &bytes);
+                permit(self.request(world, call, if is_add { 0x63 } else { 0x64 }, &bytes));
             }
             GetSource => {
                 let mut bytes = [0; 56];
@@ -964,7 +997,11 @@ impl Lane {
                 self.request(world, call, 0x65, &bytes);
             }
             Seal => {
-                ioctl(fd(0), 0x5766, 0);
+                if permit(ioctl(fd(0), 0x5766, 0)) == 0 {
+                    if let Some(tally) = world.certain_tally(a(0)) {
+                        tally.sealed.store(true, Relaxed);
+                    }
+                }
             }
             Ioctl => {
                 // Nothing that gives it a size, or waits
@@ -1135,6 +1172,8 @@ impl Lane {
             }
             Reopen => {
                 let path = format!("/proc/self/fd/{}", fd(1));
+                let tally = world.certain_tally(a(1));
+                let is_sealed = tally.is_some_and(|tally| tally.sealed.load(Relaxed));
                 let owner = world.owner(a(1));
                 // Not to be had as a whole, and not a key's or terminal's
                 let again = sys::open(&path, (a(2) & 0x20_4803) as i32);
@@ -1142,6 +1181,10 @@ impl Lane {
                     return;
                 }
                 let is_path = a(2) & libc::O_PATH as u64 != 0;
+                if is_sealed && !is_path && a(2) & 3 != 0 {
+                    let what = "a sealed queue was opened for writing";
+                    world.find_fault(&call.to_string(), what.into());
+                }
                 let ends = match a(2) & 3 {
                     _ if is_path => 0,
                     0 => READS,
@@ -1204,6 +1247,7 @@ impl Lane {
                     _ => 0x4010_7704,
                 };
                 let result = sys!(SYS_ioctl, fd(0), command, watch.as_ptr());
+                permit(result);
                 if let (Some(source), Some(queue)) = (world.source(a(0)), world.queue(a(1))) {
                     let verdict = if call.kind() == Attach {
                         world.model().attach(source, queue, a(2), tag, result)
@@ -1255,7 +1299,8 @@ impl Lane {
                 if let Some(queue) = world.queue(a(1)) {
                     world.lose_count(queue);
                 }
-                sys!(SYS_keyctl, 32, world.key(a(0)), fd(1), a(2) as i32);
+                let result = sys!(SYS_keyctl, 32, world.key(a(0)), fd(1), a(2) as i32);
+                permit(result);
             }
             KeyUpdate | KeyLink | KeyUnlink | KeyMove | KeyRevoke | KeyInvalidate | KeyClear
             | KeySetperm | KeyTimeout | KeyChown => {
