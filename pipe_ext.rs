@@ -268,11 +268,6 @@ pub(crate) fn fcntl(file: &LocalFile, cmd: u32) -> Result<usize> {
     }
 }
 
-/// Opens a notification pipe again, by way of `/proc/PID/fd`.
-///
-/// Returns 0, `-ENXIO` if it was closed in the meantime, `-EINVAL` if it is to be opened for
-/// neither reading nor writing, or `-EPERM` if it is to be opened for writing and sealed.
-///
 /// Returns how a file is open, which does not change.
 ///
 /// # Safety
@@ -288,6 +283,11 @@ unsafe fn mode_of(file: *mut bindings::file) -> Mode {
     }
 }
 
+/// Opens a notification pipe again, by way of `/proc/PID/fd`.
+///
+/// Returns 0, `-ENXIO` if it was closed in the meantime, `-EINVAL` if it is to be opened for
+/// neither reading nor writing, or `-EPERM` if it is to be opened for writing and sealed.
+///
 /// # Safety
 ///
 /// For the VFS to call.
