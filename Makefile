@@ -36,6 +36,8 @@ help:
 	@echo '                              REPLAY=FILE runs the programs of a file instead'
 	@echo 'make litmus                 check what runs without a lock against the memory model of the kernel'
 	@echo 'make torture [MINUTES=10]   do everything at once, in user-mode Linux with KASAN and lockdep'
+	@echo 'make planted [MINUTES=10]   plant bugs in the kernel, and see that fuzz-kernel and torture find'
+	@echo '                              them; BUGS=NAMES for some of them'
 	@echo 'make model                  run the code of watches in every interleaving, as it is and with bugs'
 	@echo 'make mutants                change the code that needs no kernel, and see that a test fails each time'
 	@echo 'make check                  formatting, lints, checkpatch, documentation'
@@ -166,6 +168,10 @@ litmus:
 PHONY += torture
 torture:
 	@MINUTES="$(MINUTES)" dev/torture
+
+PHONY += planted
+planted:
+	@MINUTES="$(MINUTES)" dev/planted $(BUGS)
 
 PHONY += model
 model:

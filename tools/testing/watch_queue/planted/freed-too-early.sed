@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: GPL-2.0
+# Frees a watch that a post may still see.
+# File: watch/raw.rs
+# Found by: torture: BUG: KASAN
+s/bindings::call_rcu(rcu, Some(free))/free(rcu)/
