@@ -304,6 +304,15 @@ pub fn fuzz(dir: &str, seconds: u64, seed: u64) -> Result<()> {
     println!(
         "# fuzz-kernel: {reads} reads were as the model says, and {counts} queues lost nothing"
     );
+    let slowest = fuzzer.team.world.slowest();
+    let slowest: Vec<_> = slowest
+        .iter()
+        .map(|(name, s)| format!("{name} {s} s"))
+        .collect();
+    println!(
+        "# fuzz-kernel: most of the time took {}",
+        slowest.join(", ")
+    );
     if has_coverage {
         fuzzer.write_points();
         println!(

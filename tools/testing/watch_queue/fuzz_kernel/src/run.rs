@@ -9,7 +9,7 @@
 use crate::{
     kcov::Kcov,
     model::{self, Model, Post, Rule},
-    program::{Call, Kind, Program, Thread, EDGE, FILES, FIRST_FIXED, GOOD, NR_QUEUES},
+    program::{Call, Kind, Program, Thread, EDGE, FILES, FIRST_FIXED, GOOD, NR_QUEUES, SPECS},
     sys::{self, mount, write_to},
     uring::Uring,
 };
@@ -75,6 +75,8 @@ pub struct World {
     fault: Mutex<Option<String>>,
     /// How many reads were compared with the model, and of how many queues the counts
     compared: [AtomicU64; 2],
+    /// The microseconds that calls of each kind took, and those between programs, last
+    times: Vec<AtomicU64>,
     /// The edges that any program has passed
     pub seen: Vec<AtomicU8>,
     namespace: i32,
@@ -205,6 +207,7 @@ impl World {
             model: Mutex::default(),
             fault: Mutex::default(),
             compared: Default::default(),
+            times: (0..=SPECS.len()).map(|_| AtomicU64::new(0)).collect(),
             seen: (0..EDGES).map(|_| AtomicU8::new(0)).collect(),
             namespace: sys::open("/proc/self/ns/mnt", libc::O_RDONLY),
             defaults: [
@@ -279,6 +282,21 @@ impl World {
     /// How often there was something to compare with: reads, and counts of a queue
     pub fn compared(&self) -> [u64; 2] {
         [0, 1].map(|n: usize| self.compared[n].load(Relaxed))
+    }
+
+    fn took(&self, spec: usize, begin: Instant) {
+        let time = begin.elapsed().as_micros() as u64;
+        self.times[spec].fetch_add(time, Relaxed);
+    }
+
+    /// Returns what took most of the time, and how many seconds.
+    pub fn slowest(&self) -> Vec<(&'static str, u64)> {
+        let names = SPECS.iter().map(|spec| spec.name).chain(["putting back"]);
+        let seconds = self.times.iter().map(|time| time.load(Relaxed) / 1_000_000);
+        let mut slowest: Vec<_> = names.zip(seconds).collect();
+        slowest.sort_by_key(|(_, seconds)| std::cmp::Reverse(*seconds));
+        slowest.truncate(8);
+        slowest
     }
 
     /// What there is not, and programs would have to do without
@@ -512,6 +530,7 @@ impl World {
     /// Ends a program: reads what is left and checks the counts, and closes all.  Returns what is
     /// wrong.
     pub fn end(&self, lane: &mut Lane) -> Option<String> {
+        let begin = Instant::now();
         lane.progress(self, -1);
         if self.used.load(Relaxed) & LIMITS != 0 {
             self.put_back_limits();
@@ -531,6 +550,7 @@ impl World {
         }
         self.put_back();
         lane.idle(self);
+        self.took(SPECS.len(), begin);
         self.fault.lock().expect("nobody panics with it").take()
     }
 
@@ -765,7 +785,9 @@ impl Lane {
             if let Some(kcov) = &self.kcov {
                 kcov.reset();
             }
+            let begin = Instant::now();
             self.make(world, call);
+            world.took(call.spec, begin);
             self.collect(n as u16);
             if call.fail != 0 {
                 self.set_fail(0);
