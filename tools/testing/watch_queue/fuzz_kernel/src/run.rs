@@ -58,6 +58,8 @@ const SOURCE: u32 = 4;
 
 /// What both threads use
 pub struct World {
+    /// The program that is being run, for when it does not end
+    pub program: Mutex<Program>,
     files: [AtomicI32; FILES.len()],
     owners: [AtomicU32; FIRST_FIXED as usize],
     next_owner: AtomicU32,
@@ -195,6 +197,7 @@ fn read_text(path: &str) -> String {
 impl World {
     pub fn new() -> Self {
         let world = Self {
+            program: Mutex::default(),
             files: [const { AtomicI32::new(-1) }; FILES.len()],
             owners: [const { AtomicU32::new(0) }; FIRST_FIXED as usize],
             next_owner: AtomicU32::new(1),
@@ -471,6 +474,10 @@ impl World {
 
     /// Begins a program.
     pub fn begin(&self, program: &Program) {
+        self.program
+            .lock()
+            .expect("nobody panics with it")
+            .clone_from(program);
         let parallel = &program.calls[program.parallel_from()..];
         *self.model() = if parallel.is_empty() {
             Model::default()
@@ -680,9 +687,15 @@ impl World {
                 continue;
             }
             self.lose_count(owner >> 3);
-            let piece = [buffer.as_mut_ptr() as u64, PAGE as u64];
+            // Not with RWF_NOWAIT, of which files that were opened again know nothing
+            let fd = self.file(slot);
+            let flags = sys!(SYS_fcntl, fd, libc::F_GETFL, 0);
+            if flags >= 0 {
+                let flags = flags | i64::from(libc::O_NONBLOCK);
+                sys!(SYS_fcntl, fd, libc::F_SETFL, flags);
+            }
             for _ in 0..1000 {
-                if sys!(SYS_preadv2, self.file(slot), piece.as_ptr(), 1, -1, 0, 8) <= 0 {
+                if sys!(SYS_read, fd, buffer.as_mut_ptr(), PAGE) <= 0 {
                     break;
                 }
             }
@@ -936,10 +949,11 @@ impl Lane {
             }
             Size => {
                 // More takes long to get, and to give back.
-                let wanted = if (4096..1 << 24).contains(&a(1)) {
-                    4096
-                } else {
-                    a(1)
+                let wanted = match a(1) {
+                    4096..0x10_0000 => 4096,
+                    // Just more than anybody may have
+                    0x10_0000..0x100_0000 => 8224,
+                    wanted => wanted,
                 };
                 let result = permit(ioctl(fd(0), 0x5760, wanted));
                 if let Some(queue) = world.queue(a(0)) {
@@ -1655,7 +1669,8 @@ impl Lane {
         let mut bytes = 0_i32;
         sys!(SYS_ioctl, fd, libc::FIONREAD, &raw mut bytes);
         let is_parallel = self.which == 1 || world.lanes[1].busy.load(Relaxed);
-        if has_reader && (bytes == 0 || is_parallel) && world.can_rescue.load(Relaxed) {
+        let will_end = !has_reader || bytes == 0 || is_parallel;
+        if will_end && world.can_rescue.load(Relaxed) {
             sys!(SYS_ioctl, fd, 0x5762, 0);
             return;
         }

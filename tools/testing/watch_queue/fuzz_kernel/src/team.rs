@@ -208,21 +208,23 @@ fn watch(world: &World) {
                 watched.rescues += 1;
             }
             if time > FOREVER {
-                give_up(progress.at.load(Relaxed));
+                give_up(world, progress.at.load(Relaxed));
             }
         }
     }
 }
 
 /// Ends the guest, as a call does not end.
-fn give_up(call: i64) {
+fn give_up(world: &World, call: i64) {
     println!("# fuzz-kernel: FOUND: for a minute, a thread is stuck at call {call}");
+    if let Ok(program) = world.program.lock() {
+        println!("{program}");
+    }
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten();
     for thread in threads.flatten() {
         let stack = fs::read_to_string(thread.path().join("stack"));
         println!("# {:?}: {}", thread.file_name(), stack.unwrap_or_default());
     }
     println!("{}", log::all());
-    // The program is in the file that has those that were run last.
     sys!(SYS_reboot, 0xfee1_dead_u32, 0x2812_1969, 0x0123_4567, 0);
 }
