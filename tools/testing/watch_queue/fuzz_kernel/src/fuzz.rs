@@ -101,21 +101,39 @@ impl Fuzzer {
 
     /// Runs a program, and keeps it if it is new.
     fn try_out(&mut self, program: Program) -> Result<()> {
+        let Some(new) = self.explore(&program)? else {
+            return Ok(());
+        };
+        self.keep(program, &new)
+    }
+
+    /// Runs a seed, and keeps it as it is if it is new.
+    fn try_seed(&mut self, program: Program) -> Result<()> {
+        if self.explore(&program)?.is_some() {
+            let trace = self.run_to_keep(&program)?;
+            let points = trace.iter().map(|step| step.point).collect();
+            self.corpus.push(Entry { program, points });
+        }
+        Ok(())
+    }
+
+    /// Runs a program, and returns the edges that none has passed before, if there are any.
+    fn explore(&mut self, program: &Program) -> Result<Option<HashSet<u32>>> {
         let trace = self
-            .run(&program)
-            .or_else(|fault| self.report(&program, &fault).map(|()| Vec::new()))?;
+            .run(program)
+            .or_else(|fault| self.report(program, &fault).map(|()| Vec::new()))?;
         let is_new = |step: &&Step| self.team.world.seen[step.edge as usize].load(Relaxed) == 0;
         let steps: Vec<&Step> = trace.iter().filter(is_new).collect();
         let new: HashSet<u32> = steps.iter().map(|step| step.edge).collect();
         self.points.extend(steps.iter().map(|step| step.point));
         if new.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         for edge in &new {
             self.team.world.seen[*edge as usize].store(1, Relaxed);
         }
         self.edges += new.len();
-        self.keep(program, &new)
+        Ok(Some(new))
     }
 
     /// Keeps the part of a program that passes these edges.
@@ -286,9 +304,15 @@ pub fn fuzz(dir: &str, seconds: u64, seed: u64) -> Result<()> {
                 points: HashSet::new(),
             });
         }
-        fuzzer.try_out(program)?;
+        fuzzer.try_seed(program)?;
+        if last.0.elapsed() > Duration::from_secs(5) {
+            fuzzer.line(begin, &mut last);
+        }
     }
     fuzzer.line(begin, &mut last);
+    if has_coverage {
+        fuzzer.write_points();
+    }
     while begin.elapsed() < Duration::from_secs(seconds) {
         let program = fuzzer.next(&mut random);
         fuzzer.try_out(program)?;

@@ -358,7 +358,7 @@ impl World {
         if add && self.fixed("partition") < 0 {
             self.set_fixed(
                 "partition",
-                sys::open(&format!("{}p1", disk("a")), libc::O_RDONLY),
+                sys::open(&format!("{}1", disk("a")), libc::O_RDONLY),
             );
         }
         result
