@@ -42,6 +42,11 @@ mod uring;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Whichever thread it is, the others would wait for it.
+    std::panic::set_hook(Box::new(|info| {
+        println!("# fuzz-kernel: {info}");
+        std::process::exit(1);
+    }));
     let args: Vec<String> = std::env::args().collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args[1..] {
