@@ -125,7 +125,7 @@ impl Descriptor {
     #[inline(always)]
     fn raw_file(&self) -> *mut bindings::file {
         let flags = (bindings::FDPUT_FPUT | bindings::FDPUT_POS_UNLOCK) as usize;
-        ptr::with_exposed_provenance_mut(self.0.word as usize & !flags)
+        ptr::with_exposed_provenance_mut(self.0.word & !flags)
     }
 
     /// Returns the file, if there is one.
