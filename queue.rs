@@ -595,7 +595,7 @@ impl Queue {
     #[cold]
     #[inline(never)]
     fn read_part(&self, mut reads: MutexGuard<'_, Reads>, copied: usize) -> isize {
-        // What is whole in these bytes is what fits into as many.
+        // The whole messages among these bytes are those that fit into as many bytes.
         match reads.reader().map(|reader| reader.next(copied)) {
             Some(Next::Notes(batch)) => {
                 let span = batch.span();

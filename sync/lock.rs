@@ -95,7 +95,7 @@ impl<T> RawLock<T> {
     /// Takes the lock, to let it go in a function that is called last and then has nothing to return
     /// to.  Otherwise [`RawLock::with`] does.
     ///
-    /// What is locked meanwhile has to be unlocked before.
+    /// A lock that is taken meanwhile has to be let go first.
     #[inline(always)]
     pub(crate) fn hold(&self) -> Held<'_, T> {
         // SAFETY: The lock is initialised.

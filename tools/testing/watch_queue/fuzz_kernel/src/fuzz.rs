@@ -253,7 +253,7 @@ impl Fuzzer {
         }
         let pick = |random: &mut Random| {
             let len = self.corpus.len();
-            // What is new is not explored yet.
+            // New programs have not been explored yet.
             let from = if random.one_in(3) {
                 len - len.div_ceil(8)
             } else {

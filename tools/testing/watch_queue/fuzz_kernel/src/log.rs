@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::OpenOptionsExt,
 };
 
-/// What a complaint has in one of its lines.
+/// Words of which each complaint of the kernel has one.
 ///
 /// Not what `dev/guest/test` looks for as well, a call trace: the kernel prints one for an allocation
 /// that is made to fail, too.

@@ -97,7 +97,7 @@ fn header(kind: u32, subtype: u8, info: u32) -> Vec<u8> {
     bytes
 }
 
-/// What is posted
+/// A message that is posted.
 pub struct Post {
     pub id: u64,
     pub kind: u32,
