@@ -92,11 +92,9 @@ impl Fuzzer {
         self.runs += 1;
         self.recent.add(program);
         let Outcome { fault, trace } = self.team.run(program);
-        let fault = fault.or_else(|| self.log.complaint());
-        match fault {
-            None => Ok(trace),
-            Some(fault) => Err(fault),
-        }
+        fault
+            .or_else(|| self.log.complaint())
+            .map_or(Ok(trace), Err)
     }
 
     /// Runs a program, and keeps it if it is new.
@@ -110,7 +108,7 @@ impl Fuzzer {
     /// Runs a seed, and keeps it as it is if it is new.
     fn try_seed(&mut self, program: Program) -> Result<()> {
         if self.explore(&program)?.is_some() {
-            let trace = self.run_to_keep(&program)?;
+            let trace = self.run_or_report(&program)?;
             let points = trace.iter().map(|step| step.point).collect();
             self.corpus.push(Entry { program, points });
         }
@@ -119,9 +117,7 @@ impl Fuzzer {
 
     /// Runs a program, and returns the edges that none has passed before, if there are any.
     fn explore(&mut self, program: &Program) -> Result<Option<HashSet<u32>>> {
-        let trace = self
-            .run(program)
-            .or_else(|fault| self.report(program, &fault).map(|()| Vec::new()))?;
+        let trace = self.run_or_report(program)?;
         let is_new = |step: &&Step| self.team.world.seen[step.edge as usize].load(Relaxed) == 0;
         let steps: Vec<&Step> = trace.iter().filter(is_new).collect();
         let new: HashSet<u32> = steps.iter().map(|step| step.edge).collect();
@@ -143,7 +139,7 @@ impl Fuzzer {
         // Once again, as two threads, or a timer, do not always meet
         let mut wanted = wanted.clone();
         for _ in 0..2 {
-            let trace = self.run_to_keep(&best)?;
+            let trace = self.run_or_report(&best)?;
             let passed: HashSet<u32> = trace.iter().map(|step| step.edge).collect();
             wanted.retain(|edge| passed.contains(edge));
             let last = trace.iter().filter(|step| wanted.contains(&step.edge));
@@ -161,7 +157,7 @@ impl Fuzzer {
             n -= 1;
             let mut shorter = best.clone();
             shorter.calls.remove(n);
-            let trace = self.run_to_keep(&shorter)?;
+            let trace = self.run_or_report(&shorter)?;
             let passed: HashSet<u32> = trace.iter().map(|step| step.edge).collect();
             if wanted.is_subset(&passed) {
                 best = shorter;
@@ -175,7 +171,7 @@ impl Fuzzer {
         Ok(())
     }
 
-    fn run_to_keep(&mut self, program: &Program) -> Result<Vec<Step>> {
+    fn run_or_report(&mut self, program: &Program) -> Result<Vec<Step>> {
         self.run(program)
             .or_else(|fault| self.report(program, &fault).map(|()| Vec::new()))
     }

@@ -377,7 +377,7 @@ impl Post {
     }
 }
 
-/// What a read has got: messages, and how many the records among them say were lost.
+/// The result of a read: its messages, and the number of losses in its records.
 #[derive(Default, PartialEq, Eq, Debug)]
 pub struct Tally {
     pub received: u64,

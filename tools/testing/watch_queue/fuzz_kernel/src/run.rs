@@ -39,7 +39,7 @@ const RING: usize = 4;
 /// The user who may not do all
 const USER: u32 = 4242;
 
-/// What a program has used, to be put back
+/// Bits for the parts of the system that a program has changed, to be put back after it
 const KEYS: u32 = 1;
 const MOUNTED: u32 = 2;
 const FROZEN: u32 = 4;
@@ -56,7 +56,7 @@ const WRITES: u32 = 2;
 /// or a test source.
 const SOURCE: u32 = 4;
 
-/// What both threads use
+/// The state that both threads share
 pub struct World {
     /// The program that is being run, for when it does not end
     pub program: Mutex<Program>,
@@ -104,7 +104,7 @@ pub struct Progress {
     pub busy: AtomicBool,
 }
 
-/// What a thread has for itself
+/// The state of one thread
 pub struct Lane {
     which: usize,
     kcov: Option<Kcov>,
@@ -302,7 +302,7 @@ impl World {
         slowest
     }
 
-    /// What there is not, and programs would have to do without
+    /// Names the parts that this kernel lacks, so that calls which need them fail
     pub fn missing(&self) -> Vec<&'static str> {
         (FIRST_FIXED as usize..FILES.len())
             .filter(|file| self.files[*file].load(Relaxed) < 0)
@@ -813,7 +813,7 @@ impl Lane {
         self.progress(world, -2);
     }
 
-    /// What only this thread can put back
+    /// Undoes changes that only this thread can undo
     pub fn come_back(&mut self, world: &World) {
         if self.is_user {
             sys!(SYS_setresuid, 0, 0, 0);

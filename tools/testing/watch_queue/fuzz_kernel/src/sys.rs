@@ -8,7 +8,7 @@ use std::{ffi::CString, io};
 ///
 /// # Safety
 ///
-/// What the kernel writes to is there to be written to.
+/// Each pointer that the kernel writes through is valid for that, or bad on purpose.
 pub unsafe fn call(number: libc::c_long, args: [u64; 6]) -> i64 {
     let [a, b, c, d, e, f] = args;
     // SAFETY: The caller knows what the kernel does.

@@ -66,9 +66,9 @@ impl Second {
 
 /// The result of a program
 pub struct Outcome {
-    /// What is wrong
+    /// A description of the fault, if there was one
     pub fault: Option<String>,
-    /// What it has passed
+    /// The points that it has passed
     pub trace: Vec<Step>,
 }
 
@@ -172,7 +172,7 @@ const LONG: Duration = Duration::from_millis(40);
 /// The time after which it will never end, even where the host is busy
 const FOREVER: Duration = Duration::from_secs(60);
 
-/// What is known of a call
+/// A call that is running, and how long it has been
 struct Watched {
     calls: u64,
     since: Instant,

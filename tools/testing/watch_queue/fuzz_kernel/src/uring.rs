@@ -6,7 +6,7 @@ use crate::sys;
 use std::sync::atomic::{AtomicU32, Ordering::*};
 
 const ENTRIES: u32 = 16;
-/// What all of it needs
+/// The size of the memory of each ring, and of the entries: more than is needed
 const SIZE: usize = 4096;
 
 const READ: u8 = 22;
