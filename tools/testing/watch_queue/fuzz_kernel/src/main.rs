@@ -28,6 +28,7 @@
 #[macro_use]
 mod sys;
 
+mod fail;
 mod fuzz;
 mod kcov;
 mod log;

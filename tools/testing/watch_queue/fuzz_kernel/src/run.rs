@@ -7,6 +7,7 @@
 //! keyring.  What a program has used it says in a word of flags, and only that is put back.
 
 use crate::{
+    fail,
     kcov::Kcov,
     model::{self, Model, Post, Rule},
     program::{Call, Kind, Program, Thread, EDGE, FILES, FIRST_FIXED, GOOD, NR_QUEUES, SPECS},
@@ -112,7 +113,6 @@ pub struct Lane {
     uring: Option<Uring>,
     has_left: bool,
     is_user: bool,
-    fail_nth: i32,
     stamps: Vec<u32>,
     stamp: u32,
     /// The edges of a program, once each
@@ -751,6 +751,7 @@ impl Lane {
     pub fn new(world: &World, which: usize, has_coverage: bool) -> std::io::Result<Self> {
         // So that this thread can have a namespace of its own
         sys!(SYS_unshare, libc::CLONE_FS);
+        fail::prepare();
         world.lanes[which]
             .thread
             .store(sys!(SYS_gettid) as i32, Relaxed);
@@ -765,7 +766,6 @@ impl Lane {
             uring: None,
             has_left: false,
             is_user: false,
-            fail_nth: sys::open("/proc/thread-self/fail-nth", libc::O_RDWR),
             stamps: vec![0; if has_coverage { EDGES } else { 0 }],
             stamp: 0,
             trace: Vec::new(),
@@ -797,7 +797,7 @@ impl Lane {
             let can_fail = !matches!(call.kind(), Kind::Sync | Kind::Fork | Kind::Sleep);
             let fail = if can_fail { call.fail } else { 0 };
             if fail != 0 {
-                self.set_fail(fail);
+                fail::set(fail);
             }
             if let Some(kcov) = &self.kcov {
                 kcov.reset();
@@ -805,7 +805,7 @@ impl Lane {
             self.make(world, call);
             self.collect(n as u16);
             if fail != 0 {
-                self.set_fail(0);
+                fail::set(0);
                 world.model().lose_sight_of_all();
             }
             world.took(call.spec, begin);
@@ -827,12 +827,6 @@ impl Lane {
             uring.cancel_all();
         }
         self.idle(world);
-    }
-
-    /// Has the Nth allocation or copy from now on fail, or none.
-    fn set_fail(&self, nth: u8) {
-        let text = [b'0' + nth % 10];
-        sys!(SYS_pwrite64, self.fail_nth, text.as_ptr(), 1, 0);
     }
 
     fn collect(&mut self, call: u16) {

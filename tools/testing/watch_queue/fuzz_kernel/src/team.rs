@@ -3,12 +3,12 @@
 //! Two threads that run programs, and one that sees to it that they end.
 
 use crate::{
-    log,
+    fail, log,
     program::{Program, Thread},
     run::{calls_of, Lane, Step, World},
 };
 use std::{
-    fs, io, ptr,
+    fs, io,
     sync::{
         atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
         Arc, Mutex,
@@ -72,23 +72,9 @@ pub struct Outcome {
     pub trace: Vec<Step>,
 }
 
-extern "C" fn interrupt(_: i32) {}
-
-fn handle(signal: i32, flags: i32) {
-    // SAFETY: Zeroes are a valid action.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = interrupt as extern "C" fn(i32) as usize;
-    action.sa_flags = flags;
-    // SAFETY: The handler does nothing.
-    unsafe { libc::sigaction(signal, &action, ptr::null_mut()) };
-}
-
 impl Team {
     pub fn new(has_coverage: bool) -> io::Result<Self> {
-        handle(libc::SIGALRM, 0);
-        handle(libc::SIGIO, libc::SA_RESTART);
-        handle(libc::SIGURG, libc::SA_RESTART);
-        handle(libc::SIGPIPE, libc::SA_RESTART);
+        fail::handle_signals();
         // Its own mounts, before there are other threads
         sys!(SYS_unshare, libc::CLONE_NEWNS);
         let world: &World = Box::leak(Box::new(World::new()));
