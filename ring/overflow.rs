@@ -8,23 +8,24 @@
 
 use crate::platform::{load_relaxed, Atomic, Relaxed};
 
-/// The number of messages that can still be counted in this way.
+/// Whether losses are counted here, and how many were.
 ///
 /// # Invariants
 ///
-/// * It is 0 if posters have to take their lock.  Else it is what [`Overflow::begin`] made it less
-///   the number of messages that were lost since, and at least 1.
-/// * It changes from 0 and to 0 only with that lock held.  As long as it is not 0, the next message
-///   under the lock would be lost, and not be the first.
+/// * With [`ON`], the rest is the number of messages that were lost since [`Overflow::begin`].
+///   Without, posters have to take their lock, and the rest means nothing: it is how many came too
+///   late to be counted.
+/// * [`ON`] changes only with that lock held.  As long as it is there, the next message under the
+///   lock would be lost, and not be the first.
 pub(crate) struct Overflow(Atomic<u32>);
 
-/// One more than the number of messages that can be counted before a poster has to take the lock:
-/// so small in tests that they get there.
-const ALL: u32 = if cfg!(any(test, fuzzing)) {
-    3
-} else {
-    u32::MAX
-};
+/// Losses are counted here.
+const ON: u32 = 1 << 31;
+
+/// The number of messages that can be counted before a poster has to take the lock, so that it is
+/// never [`ON`], with as many more as there can be posters at once: so small in tests that they get
+/// there.
+const MOST: u32 = if cfg!(any(test, fuzzing)) { 2 } else { 1 << 30 };
 
 impl Overflow {
     pub(crate) fn new() -> Self {
@@ -34,19 +35,11 @@ impl Overflow {
     /// Counts a message as lost if it is sure to be, and returns whether it was.
     #[inline(always)]
     pub(crate) fn count(&self) -> bool {
-        let left = load_relaxed(&self.0);
-        left > 1 && self.count_down(left)
-    }
-
-    /// Counts a message as lost if there are still `left`, and returns whether it was.
-    // Where helpers are called, the exchange needs a variable in memory, and a function that has
-    // one ends with no other as its last.  That would be each post.
-    #[cfg_attr(CONFIG_RUST_INLINE_HELPERS, inline(always))]
-    #[cfg_attr(all(CONFIG_RUST, not(CONFIG_RUST_INLINE_HELPERS)), inline(never))]
-    fn count_down(&self, left: u32) -> bool {
-        // INVARIANT: If this succeeds, the value was above 1 and is not 0 now, and one more message
-        // was lost.  If another CPU came first, the caller takes the lock.
-        self.0.cmpxchg(left, left.wrapping_sub(1), Relaxed).is_ok()
+        // Whoever posts to a queue that is not full only reads.
+        //
+        // INVARIANT: If losses are still counted, one more message was lost.  If not, it has come
+        // too late, and the caller takes the lock.
+        load_relaxed(&self.0).wrapping_sub(ON) < MOST && self.0.fetch_add(1, Relaxed) >= ON
     }
 
     /// Begins to count: the next message is lost.
@@ -55,7 +48,7 @@ impl Overflow {
     /// [`Overflow::end`].
     pub(crate) fn begin(&self) {
         // INVARIANT: No message has been counted.
-        self.0.store(ALL, Relaxed);
+        self.0.store(ON, Relaxed);
     }
 
     /// Ends the counting, and returns how many messages were counted.
@@ -63,10 +56,10 @@ impl Overflow {
     /// The caller holds the posters' lock.
     #[inline]
     pub(crate) fn end(&self) -> u32 {
-        if load_relaxed(&self.0) == 0 {
+        if load_relaxed(&self.0) < ON {
             return 0;
         }
         // INVARIANT: What is taken out here is the caller's to account for.
-        ALL.wrapping_sub(self.0.xchg(0, Relaxed))
+        self.0.xchg(0, Relaxed) & !ON
     }
 }

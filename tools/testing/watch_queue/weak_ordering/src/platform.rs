@@ -66,7 +66,7 @@ pub(crate) trait Word: Sized {
     fn load(atomic: &Self::Atomic, order: Ordering) -> Self;
     fn store(atomic: &Self::Atomic, value: Self, order: Ordering);
     fn swap(atomic: &Self::Atomic, value: Self, order: Ordering) -> Self;
-    fn exchange(atomic: &Self::Atomic, old: Self, new: Self, o: Ordering) -> Result<Self, Self>;
+    fn add(atomic: &Self::Atomic, value: Self, order: Ordering) -> Self;
 }
 
 macro_rules! word {
@@ -95,13 +95,8 @@ macro_rules! word {
             }
 
             #[inline(always)]
-            fn exchange(
-                atomic: &$atomic,
-                old: $word,
-                new: $word,
-                order: Ordering,
-            ) -> Result<$word, $word> {
-                atomic.compare_exchange(old, new, order, Ordering::Relaxed)
+            fn add(atomic: &$atomic, value: $word, order: Ordering) -> $word {
+                atomic.fetch_add(value, order)
             }
         }
     };
@@ -130,8 +125,8 @@ impl<T: Word> Atomic<T> {
     }
 
     #[inline(always)]
-    pub(crate) fn cmpxchg<O: Order>(&self, old: T, new: T, _: O) -> Result<T, T> {
-        T::exchange(&self.0, old, new, O::ORDERING)
+    pub(crate) fn fetch_add<O: Order>(&self, value: T, _: O) -> T {
+        T::add(&self.0, value, O::ORDERING)
     }
 }
 
