@@ -41,9 +41,10 @@ use crate::{filter::Filter, queue::Queue, trace};
 pub(crate) fn attach(watch: Pending<'_>, list: &WatchList) -> Result {
     let queue = watch.queue();
     queue.watches().with_context(|watches, context| {
-        let vacancy = watches.vacancy(list.key(watch.id()))?;
+        // SAFETY: This is the tree of its queue.
+        let vacancy = unsafe { watches.vacancy(watch, list) }?;
         let watcher = Watcher::current()?;
-        let watch = list.with_lock_inside(context, |locked| vacancy.attach(watch, watcher, locked));
+        let watch = vacancy.attach(watcher, context);
         trace::attach(queue.name(), || list.info(watch));
         Ok(())
     })
@@ -118,7 +119,8 @@ fn take_all(list: &WatchList, id: u64) -> Batch {
                 unsafe { locked.take(at.watch()) }
             });
             if let Some(watch) = taken {
-                batch.push(watch.detach());
+                // SAFETY: All are of this list.
+                unsafe { batch.push(watch.detach()) };
             }
         }
         next = at.next();

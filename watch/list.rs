@@ -7,7 +7,10 @@ use kernel::{bindings, container_of, prelude::*, sync::rcu, types::Opaque};
 
 use super::raw::{Key, Owning, Unlisted, Watch};
 use crate::{
-    sync::lock::{Context, RawLock},
+    sync::{
+        lock::{Context, RawLock},
+        read_once,
+    },
     trace::{self, WatchInfo},
 };
 
@@ -26,7 +29,8 @@ impl WatchList {
     /// `list` is initialised, and is not freed during `'a`.
     #[inline(always)]
     pub(crate) unsafe fn from_raw<'a>(list: *mut bindings::watch_list) -> &'a Self {
-        // INVARIANT: Only `LockedList::add()` puts nodes on a list, and only `Detached` frees them.
+        // INVARIANT: Only `LockedList::add()` puts nodes on a list, and only `Detached` and `Batch`
+        // free them.
         // SAFETY: A `WatchList` is a `struct watch_list`, and the caller keeps it.
         unsafe { &*list.cast() }
     }
@@ -100,14 +104,11 @@ impl WatchList {
 ///
 /// # Safety
 ///
-/// `link` is valid and accessed atomically, and points to the `list_node` of a watch, or is null.
-//
-// This is `READ_ONCE()`.  The node is only reached through the pointer, so no acquire is needed.
-// Where helpers are not inlined, `Atomic::load()` calls a function.
+/// `link` is valid and changed as a whole, and points to the `list_node` of a watch, or is null.
 #[inline(always)]
 unsafe fn load(link: *mut *mut bindings::hlist_node) -> Option<NonNull<bindings::watch>> {
-    // SAFETY: The caller has a valid pointer that is accessed atomically.
-    let node = unsafe { link.read_volatile() };
+    // SAFETY: The caller has a valid pointer that is changed as a whole.
+    let node = unsafe { read_once(link) };
     if node.is_null() {
         return None;
     }
@@ -200,11 +201,18 @@ impl LockedList<'_> {
         self.0.as_ptr()
     }
 
+    /// Returns whether the watches that are taken off are counted.
+    #[inline(always)]
+    pub(super) fn counts(&self) -> bool {
+        // SAFETY: The list is initialised, and this does not change.
+        unsafe { (*self.as_ptr()).counts }
+    }
+
     /// Puts a watch on the list.
     #[inline(always)]
     pub(super) fn add(&self, watch: Owning) {
         // SAFETY: The watch is valid.
-        let node = unsafe { &raw mut (*watch.0.as_ptr()).list_node };
+        let node = unsafe { &raw mut (*watch.as_ptr()).list_node };
         // SAFETY: The list is initialised, and locked.
         let head = unsafe { &raw mut (*self.as_ptr()).watchers };
         // SAFETY: The list is locked, and the watch, which is owned, on none.

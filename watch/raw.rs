@@ -21,7 +21,7 @@ use kernel::{
     types::Opaque,
 };
 
-use super::outgoing::Addressed;
+use super::{list::LockedList, outgoing::Addressed};
 use crate::{
     note::{Removal, INFO_ID_SHIFT},
     queue::Queue,
@@ -174,7 +174,7 @@ impl<'a> Pending<'a> {
     ///
     /// # Safety
     ///
-    /// `watch` is valid for writes.
+    /// `watch` is valid for writes, and `queue` is a pointer to what is in an [`Arc`].
     pub(crate) unsafe fn init(watch: *mut bindings::watch, queue: *const Queue) {
         // SAFETY: The caller has the memory of a watch, zeroes or not.
         let (list_node, wqueue, tree_node) = unsafe {
@@ -217,19 +217,20 @@ impl<'a> Pending<'a> {
         unsafe { (*self.watch.as_ptr()).id }
     }
 
-    /// Gives the watch what it owns as long as it lives.
+    /// Gives the watch what it owns as long as it lives, and the list that it is going to be on.
     #[inline(always)]
-    pub(super) fn own(self, watcher: Watcher, list: *mut bindings::watch_list) -> Owning {
-        // SAFETY: By the invariants the queue is valid, and it is in an `Arc`.
-        let queue: Arc<Queue> = unsafe { ArcBorrow::from_raw(self.queue()) }.into();
+    pub(super) fn own(self, watcher: Watcher, list: &LockedList<'_>) -> Owning {
+        // SAFETY: By the invariants the watch is valid.
+        let queue: *const Queue = unsafe { (*self.watch.as_ptr()).queue }.cast();
+        // SAFETY: By the invariants this came from an `Arc`, and the queue is valid.
+        let queue: Arc<Queue> = unsafe { ArcBorrow::from_raw(queue) }.into();
         let _ = Arc::into_raw(queue);
         let cred = ManuallyDrop::new(watcher).0.as_ptr();
         // SAFETY: By the invariants the watch is valid and not shared.
         let watch = unsafe { &mut *self.watch.as_ptr() };
         watch.cred = cred;
-        watch.watch_list = list;
-        // SAFETY: The list is initialised, and this does not change.
-        watch.counts = unsafe { (*list).counts };
+        watch.watch_list = list.as_ptr();
+        watch.counts = list.counts();
         // INVARIANT: It has a reference to its queue and the `Watcher` from here on.
         Owning(self.watch)
     }
@@ -240,7 +241,14 @@ impl<'a> Pending<'a> {
 /// # Invariants
 ///
 /// Those of [`Watch`], and the watch is not shared.
-pub(super) struct Owning(pub(super) NonNull<bindings::watch>);
+pub(super) struct Owning(NonNull<bindings::watch>);
+
+impl Owning {
+    #[inline(always)]
+    pub(super) fn as_ptr(&self) -> *mut bindings::watch {
+        self.0.as_ptr()
+    }
+}
 
 /// A watch that one of the sources here is about to attach.
 #[cfg(CONFIG_WATCH_SOURCES)]
@@ -269,10 +277,11 @@ impl Unattached {
         queue: ArcBorrow<'_, Queue>,
         attach: impl FnOnce(Pending<'_>) -> Result,
     ) -> Result {
+        let queue = Arc::from(queue);
         let watch: *mut _ = &mut *self.0;
-        // SAFETY: The memory is a watch.
-        unsafe { Pending::init(watch, &*queue) };
-        // SAFETY: It has just been initialised, and the queue is borrowed.  If it gets attached,
+        // SAFETY: The memory is a watch, and the pointer is to the queue in its `Arc`.
+        unsafe { Pending::init(watch, Arc::as_ptr(&queue)) };
+        // SAFETY: It has just been initialised, and `queue` is a reference.  If it gets attached,
         // `self` is forgotten.
         attach(unsafe { Pending::from_raw(watch) })?;
         let _ = KBox::into_raw(self.0);
@@ -410,7 +419,8 @@ impl Drop for Detached {
 /// # Invariants
 ///
 /// `ends` are the first and the last one.  Each is a [`Detached`] that has been given up for
-/// this, and has the next one as `rb_left` of its node, which is in no tree.
+/// this, and has the next one as `rb_left` of its node, which is in no tree.  All were on one list,
+/// which has `release_watch`.
 pub(super) struct Batch {
     ends: Option<(NonNull<bindings::watch>, NonNull<bindings::watch>)>,
     release_watch: ReleaseWatch,
@@ -433,9 +443,14 @@ impl Batch {
         self.ends.is_none()
     }
 
-    /// Appends a watch, which is of the same list as the others.
+    /// Appends a watch.
+    ///
+    /// # Safety
+    ///
+    /// It was on the same list as the others.
     #[inline(always)]
-    pub(super) fn push(&mut self, watch: Detached) {
+    pub(super) unsafe fn push(&mut self, watch: Detached) {
+        // INVARIANT: The caller has seen to it that the list is the same.
         let watch = ManuallyDrop::new(watch);
         self.release_watch = watch.0.release_watch;
         let watch = watch.0.watch;
@@ -471,8 +486,8 @@ impl Batch {
     #[inline(always)]
     pub(super) fn release(self) {
         if let Some(release_watch) = self.release_watch {
-            // SAFETY: The watches are valid and owned, this is the function of their list, and the
-            // caller holds no locks.
+            // SAFETY: By the invariants the watches are valid and owned, and this is the function
+            // of their list.  The caller holds no locks.
             self.for_each(|watch| unsafe { call_source(watch.as_ptr(), release_watch) });
         }
     }

@@ -50,20 +50,18 @@ impl Watches {
     }
 
     /// Returns the watch that has a node of the tree.
+    ///
+    /// # Safety
+    ///
+    /// The node is in this tree.
     #[inline(always)]
-    fn watch_of(&self, node: NonNull<bindings::rb_node>) -> &Watch {
+    unsafe fn watch_of(&self, node: NonNull<bindings::rb_node>) -> &Watch {
         let node = node.as_ptr();
         // SAFETY: By the invariants the nodes of the tree are those of watches.
         let watch = unsafe { container_of!(node, bindings::watch, __bindgen_anon_1.queue_node) };
         // SAFETY: By the invariants the watch was attached.  It is freed only after it has been
         // taken out of the tree, which is borrowed.
         unsafe { Watch::from_raw(NonNull::new_unchecked(watch)) }
-    }
-
-    /// Returns the list of a watch in the tree.
-    fn list_of(&self, watch: &Watch) -> &WatchList {
-        // SAFETY: By the invariants the list is valid as long as the watch is in the tree.
-        unsafe { WatchList::from_raw(watch.list()) }
     }
 
     /// Finds the node with this key or, as a parent and one of its links, the place for it.
@@ -80,7 +78,9 @@ impl Watches {
             // SAFETY: The node is in the tree, so it is valid.
             let (left, right) =
                 unsafe { (&raw mut (*parent).rb_left, &raw mut (*parent).rb_right) };
-            link = match wanted.cmp(&self.watch_of(node).key()) {
+            // SAFETY: The node is in the tree.
+            let key = unsafe { self.watch_of(node) }.key();
+            link = match wanted.cmp(&key) {
                 Ordering::Equal => return Ok(node),
                 Ordering::Less => left,
                 Ordering::Greater => right,
@@ -88,24 +88,35 @@ impl Watches {
         }
     }
 
-    /// Finds the place for a watch.
+    /// Finds the place for a watch that is to be on `list`.
     ///
     /// # Errors
     ///
     /// - `ENOENT` if the tree has been closed
     /// - `EBUSY` if there is such a watch
+    ///
+    /// # Safety
+    ///
+    /// This is the tree of the watch's queue.
     #[inline(always)]
-    pub(super) fn vacancy(&mut self, key: Key) -> Result<Vacancy<'_>> {
+    pub(super) unsafe fn vacancy<'a>(
+        &'a mut self,
+        watch: Pending<'a>,
+        list: &'a WatchList,
+    ) -> Result<Vacancy<'a>> {
         if self.is_closed {
             return Err(ENOENT);
         }
-        match self.search(key) {
+        match self.search(list.key(watch.id())) {
             Ok(_) => Err(EBUSY),
-            // INVARIANT: The tree cannot change as long as it is borrowed.
+            // INVARIANT: This is the place for the key.  The tree cannot change as long as it is
+            // borrowed.
             Err((parent, link)) => Ok(Vacancy {
                 tree: self,
                 parent,
                 link,
+                watch,
+                list,
             }),
         }
     }
@@ -113,7 +124,8 @@ impl Watches {
     /// Takes the watch with this key out of the tree.
     pub(super) fn take(&mut self, key: Key) -> Option<OffTree<'_>> {
         let node = self.search(key).ok()?;
-        Some(self.take_node(node))
+        // SAFETY: It has been found in the tree.
+        Some(unsafe { self.take_node(node) })
     }
 
     /// Takes the first watches, all on the same list and at most [`Batch::FULL`], out of the tree
@@ -127,32 +139,44 @@ impl Watches {
         let Some(first) = first else {
             return (batch, true);
         };
+        // SAFETY: The node is in the tree.
+        let list = unsafe { self.watch_of(first) }.list();
         // SAFETY: By the invariants the list is valid.  It is freed only after all its watches have
         // been looked for in their trees, and this one is locked.
-        let list = unsafe { WatchList::from_raw(self.watch_of(first).list()) };
+        let list = unsafe { WatchList::from_raw(list) };
         let mut next = Some(first);
         list.with_lock_inside(context, |locked| {
             for _ in 0..Batch::FULL {
                 let Some(node) = next else { break };
-                if self.watch_of(node).list() != locked.as_ptr() {
+                // SAFETY: The node is in the tree.
+                if unsafe { self.watch_of(node) }.list() != locked.as_ptr() {
                     break;
                 }
                 // SAFETY: The node is in the tree.
                 next = NonNull::new(unsafe { bindings::rb_next(node.as_ptr()) });
-                let off_tree = self.take_node(node);
+                // SAFETY: As above.
+                let off_tree = unsafe { self.take_node(node) };
                 // SAFETY: This is its list.
                 if let Some(unlisted) = unsafe { locked.take(off_tree.watch) } {
                     // SAFETY: It has just been taken out of the tree, and gets into one only once.
-                    batch.push(unsafe { unlisted.into_detached() });
+                    let detached = unsafe { unlisted.into_detached() };
+                    // SAFETY: All are of this list.
+                    unsafe { batch.push(detached) };
                 }
             }
         });
         (batch, next.is_none())
     }
 
+    /// Takes the watch that has a node out of the tree.
+    ///
+    /// # Safety
+    ///
+    /// The node is in this tree.
     #[inline(always)]
-    fn take_node(&mut self, node: NonNull<bindings::rb_node>) -> OffTree<'_> {
-        let watch = NonNull::from(self.watch_of(node));
+    unsafe fn take_node(&mut self, node: NonNull<bindings::rb_node>) -> OffTree<'_> {
+        // SAFETY: The node is in the tree.
+        let watch = NonNull::from(unsafe { self.watch_of(node) });
         // SAFETY: The node is in the tree.
         unsafe { self.erase(node.as_ptr()) };
         // SAFETY: The watch is freed by the one that takes it off its list, and not before that has
@@ -185,8 +209,9 @@ impl Watches {
         let mut found = None;
         let mut next = NonNull::new(self.root.rb_node);
         while let Some(node) = next {
-            let watch = self.watch_of(node);
-            // SAFETY: The node is in the tree, so it is valid.
+            // SAFETY: The node is in the tree.
+            let watch = unsafe { self.watch_of(node) };
+            // SAFETY: As above, so it is valid.
             let children = unsafe { node.as_ref() };
             next = NonNull::new(if watch.key() > last {
                 found = Some(watch);
@@ -195,42 +220,50 @@ impl Watches {
                 children.rb_right
             });
         }
-        found.map(|watch| (watch, self.list_of(watch)))
+        // SAFETY: By the invariants the list is valid as long as the watch is in the tree.
+        found.map(|watch| (watch, unsafe { WatchList::from_raw(watch.list()) }))
     }
 }
 
-/// The place for a watch in a tree that has none with its key.
+/// The place for a watch in the tree of its queue, which has none with its key.
 ///
 /// # Invariants
 ///
-/// `link` is the root or one of the children of `parent`, and is null.
-pub(super) struct Vacancy<'tree> {
-    tree: &'tree mut Watches,
+/// `tree` is that of the queue of `watch`.  `link` is the root or one of the children of `parent`,
+/// and is null, and a watch that is to be on `list` belongs there.
+pub(super) struct Vacancy<'a> {
+    tree: &'a mut Watches,
     parent: Link,
     link: *mut Link,
+    watch: Pending<'a>,
+    list: &'a WatchList,
 }
 
-impl<'tree> Vacancy<'tree> {
-    /// Attaches a watch: puts it here and on its list.
+impl<'a> Vacancy<'a> {
+    /// Attaches the watch: puts it here and on its list.
     #[inline(always)]
-    pub(super) fn attach(
-        self,
-        watch: Pending<'_>,
-        watcher: Watcher,
-        list: &LockedList<'_>,
-    ) -> &'tree Watch {
-        let watch = watch.own(watcher, list.as_ptr());
-        // SAFETY: The watch is valid.
-        let node = unsafe { raw::tree_node(watch.0.as_ptr()) };
-        // SAFETY: The node is in no tree, and by the invariants it belongs here.
-        unsafe { bindings::rb_link_node(node, self.parent, self.link) };
-        // INVARIANT: The watch is attached.
-        // SAFETY: The node has just been linked.
-        unsafe { bindings::rb_insert_color(node, &raw mut self.tree.root) };
-        let attached = watch.0;
-        list.add(watch);
-        // SAFETY: It is attached, and stays in the tree as long as that is borrowed.
-        unsafe { Watch::from_raw(attached) }
+    pub(super) fn attach(self, watcher: Watcher, context: &Context) -> &'a Watch {
+        let Self {
+            tree,
+            parent,
+            link,
+            watch,
+            list,
+        } = self;
+        list.with_lock_inside(context, |locked| {
+            let watch = watch.own(watcher, locked);
+            let attached = watch.as_ptr();
+            // SAFETY: The watch is valid.
+            let node = unsafe { raw::tree_node(attached) };
+            // SAFETY: The node is in no tree, and by the invariants it belongs here.
+            unsafe { bindings::rb_link_node(node, parent, link) };
+            // INVARIANT: The watch is attached.
+            // SAFETY: The node has just been linked.
+            unsafe { bindings::rb_insert_color(node, &raw mut tree.root) };
+            locked.add(watch);
+            // SAFETY: It is attached, and stays in the tree as long as that is borrowed.
+            unsafe { Watch::from_raw(NonNull::new_unchecked(attached)) }
+        })
     }
 }
 

@@ -197,6 +197,10 @@ pub mod sync {
             Self(std::sync::Arc::new(value))
         }
 
+        pub fn as_ptr(this: &Self) -> *const T {
+            std::sync::Arc::as_ptr(&this.0)
+        }
+
         pub fn into_raw(this: Self) -> *const T {
             std::sync::Arc::into_raw(this.0)
         }
@@ -367,6 +371,14 @@ pub mod sync {
     }
 
     /// `sync/lock.rs`
+    /// # Safety
+    ///
+    /// `value` is valid.
+    pub unsafe fn read_once<T: Copy>(value: *const T) -> T {
+        // SAFETY: The caller has a valid value.
+        unsafe { value.read_volatile() }
+    }
+
     pub mod lock {
         use crate::{bindings, world};
         use core::cell::UnsafeCell;
