@@ -24,6 +24,7 @@ use kernel::{
         lock::{spinlock::SpinLockBackend, Guard, Lock},
         Arc,
     },
+    types::NotThreadSafe,
     uaccess::UserPtr,
 };
 
@@ -112,14 +113,14 @@ impl<'a> PipeFile<'a> {
 }
 
 /// A file descriptor of the current task that has been looked up, as by `CLASS(fd)` in C.
-pub(crate) struct Descriptor(bindings::fd);
+pub(crate) struct Descriptor(bindings::fd, NotThreadSafe);
 
 impl Descriptor {
     /// Looks a file descriptor up.  There is no reference to the file if nobody else can close it.
     #[inline(always)]
     pub(crate) fn new(fd: c_int) -> Self {
         // SAFETY: There are no requirements.  What is no file descriptor is beyond any table.
-        Self(unsafe { bindings::fdget(fd as c_uint) })
+        Self(unsafe { bindings::fdget(fd as c_uint) }, NotThreadSafe)
     }
 
     #[inline(always)]
@@ -132,8 +133,8 @@ impl Descriptor {
     #[inline(always)]
     pub(crate) fn file(&self) -> Option<&LocalFile> {
         let file = self.raw_file();
-        // SAFETY: `fdget()` keeps the file open until `fdput()`, and this is not sent to another
-        // task.
+        // SAFETY: `fdget()` keeps the file open until `fdput()`: this task alone could close it
+        // earlier, which nothing does that borrows this.
         (!file.is_null()).then(|| unsafe { LocalFile::from_raw_file(file) })
     }
 }

@@ -320,9 +320,11 @@ impl Queue {
             trace::lose(&self.name, message, Reason::Full);
             return;
         }
-        let mut posts = self.posts.hold();
+        // SAFETY: Whichever way this goes, it is dropped before another such lock is taken, and
+        // before it returns.
+        let mut posts = unsafe { self.posts.hold() };
         let note = message.note();
-        // The other ways end in functions that are called last, so nothing has to be saved for them.
+        // The other ways are tail calls, so nothing has to be saved for them.
         if !posts.poster.post_at_once(note) {
             return self.post_slowly(note, posts);
         }
@@ -367,8 +369,8 @@ impl Queue {
         self.readers.is_active() || self.readable.is_active()
     }
 
-    /// Lets the posters' lock go, and tells those that wait that there is something to read: now, if
-    /// the context allows it, and soon if not.
+    /// Lets the posters' lock go, and tells those that wait that there is something to read: now,
+    /// if the context allows it, and soon if not.
     fn notify(&self, mut posts: Held<'_, Posts>) {
         if self.has_waiters() {
             let flags = posts.flags();
@@ -1038,7 +1040,10 @@ mod tests {
     fn a_read_that_must_not_wait_does_not_wait_for_another_reader() -> Result {
         let queue = Queue::new(1)?;
         queue.set_size(1)?;
-        queue.post(&Removal::new(0, 0));
+        {
+            let _rcu = rcu::read_lock();
+            queue.post(&Removal::new(0, 0));
+        }
         let mut to = KVec::with_capacity(note::MIN_LEN, GFP_KERNEL_ACCOUNT)?;
 
         let again = EAGAIN.to_errno() as isize;

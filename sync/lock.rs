@@ -8,7 +8,12 @@ use core::{
     cell::UnsafeCell,
     ops::{Deref, DerefMut},
 };
-use kernel::{bindings, prelude::*, sync::LockClassKey, types::Opaque};
+use kernel::{
+    bindings,
+    prelude::*,
+    sync::LockClassKey,
+    types::{NotThreadSafe, Opaque},
+};
 
 // Where these are functions, a helper in between would only cost.
 #[cfg(all(CONFIG_SMP, not(CONFIG_INLINE_SPIN_LOCK_IRQSAVE)))]
@@ -49,8 +54,8 @@ unsafe impl<T: Send> Send for RawLock<T> {}
 // SAFETY: As above.
 unsafe impl<T: Send> Sync for RawLock<T> {}
 
-/// The context in which a lock was taken that is still held.  So interrupts are off.
-pub(crate) struct Context(());
+/// The context in which a lock was taken that is still held.  So interrupts are off on this CPU.
+pub(crate) struct Context(NotThreadSafe);
 
 impl RawLock<()> {
     /// Takes a lock of C's, which guards what C has beside it.
@@ -84,24 +89,32 @@ impl<T> RawLock<T> {
 
     /// Calls `f` with the lock held.
     ///
-    /// There is no guard, because guards can be dropped in another order than that in which the
-    /// interrupt state has to be restored.  [`SpinLockIrq`](kernel::sync::SpinLockIrq) allows for
-    /// that by counting, which makes locking half as dear again.  Every post would pay for it.
+    /// There is no guard but that of [`RawLock::hold`], because guards can be dropped in another
+    /// order than that in which the interrupt state has to be restored.
+    /// [`SpinLockIrq`](kernel::sync::SpinLockIrq) allows for that by counting, which makes locking
+    /// half as dear again.  Every post would pay for it.
     #[inline(always)]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         self.with_context(|data, _| f(data))
     }
 
-    /// Takes the lock, to let it go in a function that is called last and then has nothing to return
-    /// to.  Otherwise [`RawLock::with`] does.
+    /// Takes the lock, which a function lets go that can be tail-called.  Otherwise
+    /// [`RawLock::with`] does.
     ///
-    /// A lock that is taken meanwhile has to be let go first.
+    /// # Safety
+    ///
+    /// Locks that disable interrupts are let go in the reverse order: one that is taken meanwhile
+    /// before what this returns is dropped, and one that was taken earlier after that.
     #[inline(always)]
-    pub(crate) fn hold(&self) -> Held<'_, T> {
+    pub(crate) unsafe fn hold(&self) -> Held<'_, T> {
         // SAFETY: The lock is initialised.
         let flags = unsafe { lock_irqsave(self.lock.get()) };
         // INVARIANT: It is held, and `flags` come from taking it.
-        Held { lock: self, flags }
+        Held {
+            lock: self,
+            flags,
+            _not_sent: NotThreadSafe,
+        }
     }
 
     /// Calls `f` with the lock held, and with the context in which it was taken.
@@ -112,7 +125,7 @@ impl<T> RawLock<T> {
         let flags = unsafe { lock_irqsave(lock) };
         // SAFETY: The lock is held until `f` returns.
         let data = unsafe { &mut *self.data.get() };
-        let result = f(data, &Context(()));
+        let result = f(data, &Context(NotThreadSafe));
         // SAFETY: It is held, and `flags` come from taking it.
         unsafe { unlock_irqrestore(lock, flags) };
         result
@@ -141,6 +154,8 @@ impl<T> RawLock<T> {
 pub(crate) struct Held<'a, T> {
     lock: &'a RawLock<T>,
     flags: c_ulong,
+    /// The flags are those of this CPU.
+    _not_sent: NotThreadSafe,
 }
 
 impl<T> Held<'_, T> {
