@@ -122,7 +122,8 @@ pub(crate) unsafe extern "C" fn init_watch(
 ///
 /// Returns 0 and owns `watch` from then on, or changes nothing and returns `-EBUSY` if the queue
 /// watches that object already, `-EAGAIN` if the task's user has as many watches as
-/// `RLIMIT_NOFILE` allows, `-ENOENT` if the queue has been closed.
+/// `RLIMIT_NOFILE`, or `max_watch_queue_watches` of a user namespace, allows, `-ENOENT` if the
+/// queue has been closed.
 ///
 /// Context: Process context, as it is about the current task; locks may be held.
 ///

@@ -5,8 +5,8 @@
 //! `include/uapi/linux/watch_queue.h` says for `struct watch_notification_type_filter` which
 //! messages a rule accepts.  Sixteen rules are as cheap to match as one, because the set is
 //! prepared when it is installed, like the bit vectors of packet classifiers: for each byte of the
-//! header and each value of that byte, one word says which rules accept it.  A message matches if a
-//! bit is left when the words for its bytes are and'ed together.
+//! header that rules can ask for, and each value of that byte, one word says which rules accept
+//! it.  A message matches if a bit is left when the words for its bytes are and'ed together.
 
 use core::ops::RangeInclusive;
 

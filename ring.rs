@@ -526,13 +526,12 @@ impl Poster {
         };
         let cut = ring.bytes.len().wrapping_sub(self.offset);
         // SAFETY: The caller has seen that the message reaches to the end, so `cut` is within it.
-        // The bytes are free as in `append()`.
-        unsafe {
-            let (head, tail) = note.bytes().split_at_unchecked(cut);
-            ring.bytes.write(self.offset, head);
-            ring.bytes.write(0, tail);
-            self.offset = tail.len();
-        }
+        let (head, tail) = unsafe { note.bytes().split_at_unchecked(cut) };
+        // SAFETY: So the head reaches just there.  The bytes are free as in `append()`.
+        unsafe { ring.bytes.write(self.offset, head) };
+        // SAFETY: As above, and a message is no longer than the ring.
+        unsafe { ring.bytes.write(0, tail) };
+        self.offset = tail.len();
         commit(ring, &mut self.head, note);
     }
 

@@ -6,3 +6,21 @@ pub(crate) mod irq_work;
 pub(crate) mod lock;
 pub(crate) mod rcu_cell;
 pub(crate) mod wait;
+
+/// Reads a value as a whole and once, while others may change it: `READ_ONCE()`.
+///
+/// What is reached through a pointer that was read so needs no acquire: its address depends on it.
+/// Where helpers are not inlined, `Atomic::load()` calls a function.
+///
+/// # Safety
+///
+/// `value` is valid for reads, and nobody changes less than the whole of it.
+#[inline(always)]
+pub(crate) unsafe fn read_once<T: Copy>(value: *const T) -> T {
+    const { assert!(size_of::<T>() <= size_of::<usize>()) };
+    // SAFETY: The caller has a valid value.  To read it while it changes is a data race by the
+    // rules of Rust, but allowed by the kernel's memory model, as a volatile access of one word is
+    // there.
+    // FIXME(read_once): replace it with `read_once` when the kernel crate has that.
+    unsafe { value.read_volatile() }
+}

@@ -14,7 +14,7 @@
 #include <linux/user_namespace.h>
 #include <linux/watch_queue.h>
 
-/* The default of fanotify's marks: one percent of memory at most */
+/* The default of fanotify's marks: one percent of memory, between these */
 #define MIN_WATCHES	8192
 #define MAX_WATCHES	1048576
 

@@ -8,7 +8,10 @@
 use core::ptr::NonNull;
 use kernel::{bindings, page::PAGE_SIZE, prelude::*};
 
-use crate::ring::{LOSS_SIZE, NOTE_SIZE};
+use crate::{
+    ring::{LOSS_SIZE, NOTE_SIZE},
+    sync::read_once,
+};
 
 /// The pages that a user over the soft limit can still have: `PIPE_MIN_DEF_BUFFERS`, as for
 /// ordinary pipes.
@@ -52,8 +55,8 @@ impl User {
     ///
     /// `EPERM` if the caller is unprivileged and that is beyond a limit.
     pub(super) fn charge(&self, pages: usize) -> Result<Charge> {
-        // SAFETY: The limit is one word.  It may be set at the same time, as everywhere.
-        let max_size = unsafe { (&raw const bindings::pipe_max_size).read_volatile() };
+        // SAFETY: The limit is valid, and sysctl sets it as a whole.
+        let max_size = unsafe { read_once(&raw const bindings::pipe_max_size) };
         if pages > NEW_PIPE
             && pages * PAGE_SIZE > max_size as usize
             // SAFETY: This is process context.
@@ -72,13 +75,13 @@ impl User {
             pages,
             accounted,
         };
-        // SAFETY: These have no requirements, but for process context.
-        let refused = unsafe {
-            (bindings::too_many_pipe_buffers_hard(total)
-                || pages > SOFT_LIMIT_SPARES && bindings::too_many_pipe_buffers_soft(total))
-                && bindings::pipe_is_unprivileged_user()
-        };
-        if refused {
+        // SAFETY: There are no requirements.
+        let is_beyond = unsafe { bindings::too_many_pipe_buffers_hard(total) }
+            || pages > SOFT_LIMIT_SPARES
+                // SAFETY: As above.
+                && unsafe { bindings::too_many_pipe_buffers_soft(total) };
+        // SAFETY: This is process context.
+        if is_beyond && unsafe { bindings::pipe_is_unprivileged_user() } {
             return Err(EPERM);
         }
         Ok(charge)

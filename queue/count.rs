@@ -14,6 +14,8 @@ use kernel::{
     },
 };
 
+use crate::sync::read_once;
+
 /// A number for each CPU, once there is memory for them.
 ///
 /// # Invariants
@@ -58,10 +60,8 @@ impl Count {
     /// Context: Any.
     #[inline(always)]
     pub(super) fn add_one(&self) {
-        // `READ_ONCE()`: where helpers are not inlined, `Atomic::load()` calls a function.
-        //
-        // SAFETY: The pointer is to an atomic that is borrowed, and is read as a whole.
-        let numbers = unsafe { self.0.as_ptr().read_volatile() };
+        // SAFETY: This is an atomic that is borrowed.
+        let numbers = unsafe { read_once(self.0.as_ptr()) };
         if numbers.is_null() {
             return self.add_one_late();
         }

@@ -5,6 +5,8 @@
 use core::ptr;
 use kernel::{bindings, error::to_result, fs::LocalFile, prelude::*, types::Opaque};
 
+use crate::sync::read_once;
+
 /// There is something to read, as `si_band` of the signal says it.
 pub(super) const READABLE: u32 = bindings::POLL_IN;
 
@@ -33,9 +35,9 @@ impl Fasync {
     /// Returns whether somebody receives the signal.
     #[inline(always)]
     pub(super) fn is_active(&self) -> bool {
-        // SAFETY: The pointer is initialised.  `fasync_helper()` may change it at the same time:
+        // SAFETY: The pointer is initialised, and `fasync_helper()` changes it as a whole:
         // `kill_fasync()` looks in the same way before it takes a lock.
-        !unsafe { self.0.get().read_volatile() }.is_null()
+        !unsafe { read_once(self.0.get()) }.is_null()
     }
 
     /// Sends the signal.

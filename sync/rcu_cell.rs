@@ -20,6 +20,8 @@ use kernel::{
     types::Opaque,
 };
 
+use super::read_once;
+
 /// A value with what it takes to free it after a grace period.
 #[pin_data]
 #[repr(C)]
@@ -90,11 +92,8 @@ impl<T> RcuCell<T> {
     /// Returns the value, if there is one.
     #[inline]
     pub(crate) fn get<'a>(&'a self, _rcu: &'a rcu::Guard) -> Option<&'a T> {
-        // `READ_ONCE()`.  The value is only reached through the pointer, so no acquire is needed.
-        // Where helpers are not inlined, `Atomic::load()` calls a function.
-        //
-        // SAFETY: The pointer is to an atomic that is borrowed, and is read as a whole.
-        let inner = unsafe { self.inner.as_ptr().read_volatile() };
+        // SAFETY: This is an atomic that is borrowed.
+        let inner = unsafe { read_once(self.inner.as_ptr()) };
         // SAFETY: By the invariants the value stays valid for a grace period after it has been
         // replaced, and from then on it is not loaded again.  So it is valid as long as the guard.
         unsafe { inner.as_ref() }.map(|inner| &inner.value)

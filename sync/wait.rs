@@ -14,6 +14,8 @@ use kernel::{
     bindings, error::to_result, fs::LocalFile, prelude::*, sync::LockClassKey, types::Opaque,
 };
 
+use super::read_once;
+
 /// A set of the bits `EPOLL*`, which `poll(2)` reports and wakers announce.
 pub(crate) type Events = bindings::__poll_t;
 
@@ -57,15 +59,15 @@ impl WaitQueue {
 
     /// Returns whether somebody waits.
     ///
-    /// That is certain of those who looked before under the lock that the caller holds, or has held:
-    /// of what they wait for.
+    /// That is certain of those who looked before under the lock of what they wait for, which the
+    /// caller holds or has held.
     #[inline(always)]
     pub(crate) fn is_active(&self) -> bool {
         let wait = self.0.get();
         // SAFETY: The queue is initialised.
         let (head, next) = unsafe { (&raw mut (*wait).head, &raw const (*wait).head.next) };
-        // SAFETY: As `waitqueue_active()` does: the pointer is valid, and is changed as a whole.
-        let next = unsafe { next.read_volatile() };
+        // SAFETY: The pointer is valid, and `list_add()` and the like change it as a whole.
+        let next = unsafe { read_once(next) };
         next != head
     }
 
@@ -88,10 +90,11 @@ impl WaitQueue {
         // takes it off if it fails, and all other ways out go through `finish_wait()`.
         let interrupted =
             unsafe { bindings::prepare_to_wait_event(self.0.get(), entry.get(), state) };
-        // The waiter is on the queue by now.  So whatever makes this true finds the waiter.
+        // Unless a signal is pending, the waiter is on the queue by now.  So whatever makes this
+        // true finds the waiter.
         let is_ready = ready();
         if !is_ready {
-            // This comes after `ready`, as in `wait()`.
+            // This comes after `ready`: what is there already is worth more than a signal.
             to_result(interrupted as c_int)?;
             // SAFETY: This is process context, and this function holds no lock.
             unsafe { bindings::schedule() };

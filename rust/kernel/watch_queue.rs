@@ -316,7 +316,9 @@ impl WatchList {
     ///
     /// - `EINVAL` if `fd` is not an open notification pipe
     /// - `EBUSY` if its queue watches that object already
-    /// - `EAGAIN` if the user has as many watches as `RLIMIT_NOFILE` allows
+    /// - `EPERM` if the queue is sealed and `fd` is its read end
+    /// - `EAGAIN` if the user has as many watches as `RLIMIT_NOFILE`, or
+    ///   `max_watch_queue_watches` of a user namespace, allows
     /// - `ENOENT` if the queue is being closed
     /// - `ENOMEM`
     pub fn add_watch(&self, fd: i32, id: u64, tag: u8) -> Result {
@@ -325,15 +327,17 @@ impl WatchList {
             init_zeroed::<bindings::watch>(),
             GFP_KERNEL_ACCOUNT,
         )?);
-        // SAFETY: The watch was allocated with `kmalloc()` and zeroed, and `queue` is a reference.
-        let result = unsafe {
-            bindings::init_watch(watch, queue.as_ptr());
-            (*watch).id = id;
-            (*watch).info_id = u32::from(tag) << bindings::WATCH_INFO_ID__SHIFT;
-            // The list is initialised by the invariants, and it is not dropped as long as it is
-            // borrowed.
-            to_result(bindings::add_watch_to_object(watch, self.inner.get()))
-        };
+        // SAFETY: The watch has just been allocated with `kmalloc()`, and `queue` is a reference.
+        unsafe { bindings::init_watch(watch, queue.as_ptr()) };
+        // SAFETY: The watch is ours.
+        let (id_of, info_id_of) = unsafe { (&raw mut (*watch).id, &raw mut (*watch).info_id) };
+        // SAFETY: As above.
+        unsafe { id_of.write(id) };
+        // SAFETY: As above.
+        unsafe { info_id_of.write(u32::from(tag) << bindings::WATCH_INFO_ID__SHIFT) };
+        // SAFETY: The watch is initialised, and `queue` is still a reference.  The list is
+        // initialised by the invariants, and is not dropped as long as it is borrowed.
+        let result = to_result(unsafe { bindings::add_watch_to_object(watch, self.inner.get()) });
         if result.is_err() {
             // SAFETY: It was not attached, so it still belongs to us.
             drop(unsafe { KBox::from_raw(watch) });
@@ -350,6 +354,7 @@ impl WatchList {
     /// # Errors
     ///
     /// - `EINVAL` if `fd` is not an open notification pipe
+    /// - `EPERM` if the queue is sealed and `fd` is its read end
     /// - `EBADSLT` if its queue does not watch that object
     pub fn remove_watch(&self, fd: i32, id: u64) -> Result {
         let queue = QueueRef::from_fd(fd)?;

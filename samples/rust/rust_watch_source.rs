@@ -144,7 +144,6 @@ impl Timer {
 }
 
 impl_has_hr_timer! {
-    // Where hard interrupts must not post, as with PREEMPT_RT, a soft timer's handler may.
     impl HasHrTimer<Self> for Timer {
         mode: RelativeSoftMode<Monotonic>, field: self.timer
     }
