@@ -85,11 +85,15 @@ const struct cred *watch_kernel_cred(void)
 }
 
 #ifdef CONFIG_WATCH_MOUNT
-/* As fanotify asks, so that a policy that knows of nothing else holds */
-int watch_mount_ask_security(struct file *file)
+/*
+ * As fanotify asks, of the file of a namespace or of a mount, so that a policy
+ * that knows of nothing else holds
+ */
+int watch_mount_ask_security(struct file *file, bool is_subtree)
 {
 	return security_path_notify(&file->f_path, FS_MNT_ATTACH | FS_MNT_DETACH,
-				    FSNOTIFY_OBJ_TYPE_MNTNS);
+				    is_subtree ? FSNOTIFY_OBJ_TYPE_VFSMOUNT :
+						 FSNOTIFY_OBJ_TYPE_MNTNS);
 }
 
 static void release_mount_watch(struct watch *watch)

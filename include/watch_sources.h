@@ -98,7 +98,7 @@ struct watch_mount_state {
 void __watch_mount(struct mount *mnt, enum mount_notification_subtype subtype);
 void __watch_mount_left(struct mount *mnt, unsigned int subtypes);
 void __watch_mount_came(struct mount *mnt, unsigned int subtypes);
-int watch_mount_ask_security(struct file *file);
+int watch_mount_ask_security(struct file *file, bool is_subtree);
 
 /* In fs/namespace.c */
 struct mnt_namespace *watch_mount_ns_get(struct mnt_namespace *ns);

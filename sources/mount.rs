@@ -79,10 +79,8 @@ fn subtrees() -> Source {
 pub(super) struct Watched {
     file: ARef<LocalFile>,
     namespace: Namespace,
-    /// It is the mount of the file, and not the namespace.
+    /// It is the mount of the file, which can be taken away meanwhile, and not the namespace.
     is_subtree: bool,
-    /// The object was found by the mount of the file, which can be taken away meanwhile.
-    by_mount: bool,
 }
 
 impl Object for Watched {
@@ -95,20 +93,15 @@ impl Object for Watched {
             bindings::WATCH_MOUNT_SUBTREE => true,
             _ => return Err(EINVAL),
         };
-        let named = if is_subtree {
-            None
+        let namespace = if is_subtree {
+            Mount::of(&file).namespace()
         } else {
             Namespace::of_file(&file)
         };
-        let by_mount = named.is_none();
-        let namespace = named
-            .or_else(|| Mount::of(&file).namespace())
-            .ok_or(EINVAL)?;
         Ok(Self {
+            namespace: namespace.ok_or(EINVAL)?,
             file,
-            namespace,
             is_subtree,
-            by_mount,
         })
     }
 
@@ -151,11 +144,13 @@ impl Object for Watched {
 
     fn ask_security(&self) -> Result {
         // SAFETY: The file is open, if only for its path.
-        to_result(unsafe { bindings::watch_mount_ask_security(self.file.as_ptr()) })
+        to_result(unsafe {
+            bindings::watch_mount_ask_security(self.file.as_ptr(), self.is_subtree)
+        })
     }
 
     fn is_there(&self) -> Result {
-        if self.by_mount && Mount::of(&self.file).is_going() {
+        if self.is_subtree && Mount::of(&self.file).is_going() {
             Err(EINVAL)
         } else {
             Ok(())

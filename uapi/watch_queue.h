@@ -195,10 +195,10 @@ struct key_notification {
 };
 
 /*
- * WATCH_TYPE_MOUNT_NOTIFY: fd is any file, also one opened with O_PATH, in the
- * mount namespace to watch, or a mount namespace's file in /proc/PID/ns.  With
- * this flag it is a file on a mount, and what happens to that mount and to
- * those below it is watched.
+ * WATCH_TYPE_MOUNT_NOTIFY: fd is the file of the mount namespace to watch, as in
+ * /proc/PID/ns.  With this flag it is any file on a mount, and what happens to
+ * that mount and to those below it is watched.  Either can have been opened with
+ * O_PATH.
  *
  * The id of a removal notification is that of the namespace or of the mount.
  */

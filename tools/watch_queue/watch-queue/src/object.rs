@@ -25,8 +25,7 @@ pub enum Object<'fd> {
     ///
     /// A keyring that every process has is made if it is not there yet.
     Key(KeySerial),
-    /// All mounts in a mount namespace: a file of `/proc/PID/ns/mnt`; or any other file, also one
-    /// opened with `O_PATH`, that is in it.
+    /// All mounts in a mount namespace: a file `/proc/PID/ns/mnt`, also one opened with `O_PATH`.
     ///
     /// It takes `CAP_SYS_ADMIN` in the user namespace to which it belongs.
     MountNamespace(BorrowedFd<'fd>),
