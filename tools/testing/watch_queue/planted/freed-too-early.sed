@@ -2,4 +2,4 @@
 # Frees a watch that a post may still see.
 # File: watch/raw.rs
 # Found by: torture: BUG: KASAN
-s/bindings::call_rcu(rcu, Some(free))/free(rcu)/
+s/bindings::call_rcu(rcu, Some(\(free[a-z_]*\)))/\1(rcu)/

@@ -105,8 +105,8 @@ struct FileRun {
 impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let of_file = |message: String| format!("{}: {message}", path.display());
-        let text = fs::read_to_string(path)
-            .map_err(|error| Failure::new(of_file(reason(&error))))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| Failure::new(of_file(reason(&error))))?;
         Self::parse(&text).map_err(|message| Failure::usage(of_file(message)))
     }
 
