@@ -4,8 +4,8 @@
  * which things happen.
  *
  * A hook costs a static branch as long as nothing of its source is watched.
- * Those of block devices, and that of file systems' errors, may be called in any
- * context but NMI, all others in process context, with locks held or not.
+ * Those of block devices, and of what errors do to file systems, may be called
+ * in any context but NMI, all others in process context, with locks held or not.
  */
 
 #ifndef _LINUX_WATCH_SOURCES_H
@@ -143,6 +143,7 @@ void __watch_superblock_error(struct super_block *sb, const struct inode *inode,
 			      int error);
 void __watch_superblock(struct super_block *sb,
 			enum superblock_notification_subtype subtype);
+void __watch_superblock_forced_readonly(struct super_block *sb);
 void __watch_superblock_quota(struct super_block *sb, const struct kqid *qid,
 			      int warning);
 bool watch_superblock_can_be_mounted(const struct super_block *sb);
@@ -164,6 +165,13 @@ static inline void watch_superblock(struct super_block *sb,
 {
 	if (static_branch_unlikely(&watch_superblock_key.key))
 		__watch_superblock(sb, subtype);
+}
+
+/* An error has made it read-only.  Any context but NMI will do. */
+static inline void watch_superblock_forced_readonly(struct super_block *sb)
+{
+	if (static_branch_unlikely(&watch_superblock_key.key))
+		__watch_superblock_forced_readonly(sb);
 }
 
 /* A quota was exceeded; the warning is one of QUOTA_NL_*. */
@@ -195,6 +203,10 @@ static inline void watch_superblock_error(struct super_block *sb,
 
 static inline void watch_superblock(struct super_block *sb,
 				    enum superblock_notification_subtype subtype)
+{
+}
+
+static inline void watch_superblock_forced_readonly(struct super_block *sb)
 {
 }
 

@@ -222,6 +222,24 @@ fn post(mut message: impl Notification + FromBytes, watches: ObjectWatches<'_>, 
     watches.post(&mut message, cause);
 }
 
+fn post_state(
+    sb: Superblock<'_>,
+    subtype: bindings::superblock_notification_subtype,
+    cause: Cause<'_>,
+) {
+    let Some(watches) = sb.slot().watches() else {
+        return;
+    };
+    let (dev_major, dev_minor) = major_minor(sb.device_number());
+    let message = Event {
+        watch: Header::new(subtype as u8),
+        sb_id: watches.id(),
+        dev_major,
+        dev_minor,
+    };
+    post(message, watches, cause);
+}
+
 /// Posts an error.
 ///
 /// Context: Any but NMI.
@@ -283,7 +301,7 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(
     post(message, watches, Cause::Credential(kernel_credentials()));
 }
 
-/// Posts that a file system is in another state, which the subtype names.
+/// Posts that the current task has put a file system into another state, which the subtype names.
 ///
 /// Context: Process context.
 ///
@@ -297,17 +315,23 @@ pub(crate) unsafe extern "C" fn __watch_superblock(
 ) {
     // SAFETY: The caller has a valid superblock.
     let sb = unsafe { Superblock::from_raw(sb) };
-    let Some(watches) = sb.slot().watches() else {
-        return;
-    };
-    let (dev_major, dev_minor) = major_minor(sb.device_number());
-    let message = Event {
-        watch: Header::new(subtype as u8),
-        sb_id: watches.id(),
-        dev_major,
-        dev_minor,
-    };
-    post(message, watches, Cause::CurrentTask);
+    post_state(sb, subtype, Cause::CurrentTask);
+}
+
+/// Posts that an error has made a file system read-only.
+///
+/// Context: Any but NMI.
+///
+/// # Safety
+///
+/// `sb` is valid.
+#[export]
+pub(crate) unsafe extern "C" fn __watch_superblock_forced_readonly(sb: *mut bindings::super_block) {
+    // SAFETY: The caller has a valid superblock.
+    let sb = unsafe { Superblock::from_raw(sb) };
+    let subtype = bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_READONLY;
+    // As of the error itself: f2fs finds it out where a bio ends.
+    post_state(sb, subtype, Cause::Credential(kernel_credentials()));
 }
 
 /// Posts that a quota was exceeded.

@@ -260,6 +260,18 @@ TEST_F(ext4, error_that_makes_it_read_only)
 	EXPECT_EQ(1, errors);
 }
 
+/* As an error does nothing to it then, there is nothing to say but the error. */
+TEST_F(ext4, error_of_one_that_is_read_only)
+{
+	union message message;
+
+	ASSERT_EQ(0, run("mount -o remount,ro,errors=remount-ro " MOUNTED));
+	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_READONLY, sb);
+	ASSERT_EQ(0, trigger_error(&self->disk));
+	EXPECT_SUPERBLOCK(NOTIFY_SUPERBLOCK_ERROR, error);
+	EXPECT_NOTHING(&self->s);
+}
+
 /* Inodes that cannot be read: a directory of each group is in a block of its own. */
 TEST_F(ext4, metadata_that_cannot_be_read)
 {
