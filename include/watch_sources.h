@@ -182,7 +182,7 @@ static inline void watch_superblock_quota(struct super_block *sb,
 		__watch_superblock_quota(sb, qid, warning);
 }
 
-/* The file system has been shut down, and its devices are free again. */
+/* The file system has been shut down, and its devices can be claimed again. */
 static inline void watch_superblock_gone(struct super_block *sb)
 {
 	if (sb->s_watch_object)

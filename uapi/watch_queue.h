@@ -235,7 +235,8 @@ struct mount_notification {
  * also one opened with O_PATH.  There are no flags.
  *
  * The id of a removal notification is sb_id.  It comes when the file system has
- * been unmounted for the last time and its devices are no longer in use.
+ * been unmounted for the last time and its devices can be claimed again, as
+ * mount() and O_EXCL do.  They may be closed a moment later.
  */
 
 /* Subtypes of WATCH_TYPE_SUPERBLOCK_NOTIFY */

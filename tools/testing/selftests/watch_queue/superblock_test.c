@@ -546,7 +546,7 @@ TEST_F(superblock, umount)
 }
 
 /* When the removal comes, the disk can be opened exclusively. */
-TEST_F(ext4, removal_when_the_disk_is_free)
+TEST_F(ext4, removal_when_the_disk_can_be_claimed)
 {
 	union message message;
 	int fd, status;
