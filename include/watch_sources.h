@@ -174,7 +174,7 @@ static inline void watch_superblock_forced_readonly(struct super_block *sb)
 		__watch_superblock_forced_readonly(sb);
 }
 
-/* A quota was exceeded; the warning is one of QUOTA_NL_*. */
+/* A quota limit was crossed, either way; the warning is one of QUOTA_NL_*. */
 static inline void watch_superblock_quota(struct super_block *sb,
 					  const struct kqid *qid, int warning)
 {

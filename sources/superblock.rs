@@ -57,7 +57,7 @@ struct ErrorEvent {
     len: u64,
 }
 
-/// A quota was exceeded: `struct superblock_quota_notification`, which has as well.
+/// A limit of a quota was crossed: `struct superblock_quota_notification`, which has as well.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes)]
 struct QuotaEvent {
@@ -334,7 +334,7 @@ pub(crate) unsafe extern "C" fn __watch_superblock_forced_readonly(sb: *mut bind
     post_state(sb, subtype, Cause::Credential(kernel_credentials()));
 }
 
-/// Posts that a quota was exceeded.
+/// Posts that a quota limit was crossed, or that usage fell below it again.
 ///
 /// Context: Process context.
 ///
@@ -352,21 +352,13 @@ pub(crate) unsafe extern "C" fn __watch_superblock_quota(
     let Some(watches) = sb.slot().watches() else {
         return;
     };
-    let kind = warning.unsigned_abs();
-    let is_refused = matches!(
-        kind,
-        bindings::QUOTA_NL_IHARDWARN
-            | bindings::QUOTA_NL_ISOFTLONGWARN
-            | bindings::QUOTA_NL_BHARDWARN
-            | bindings::QUOTA_NL_BSOFTLONGWARN
-    );
     let subtype = bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_QUOTA;
     // SAFETY: The caller has a valid quota.
     let (quota_type, quota_id) = unsafe { ((*qid).type_, (*qid).__bindgen_anon_1.uid.val) };
     let (dev_major, dev_minor) = major_minor(sb.device_number());
-    let error = if is_refused { bindings::EDQUOT } else { 0 };
     let message = QuotaEvent {
-        watch: Header::new(subtype as u8).with_type_info(op_and_error(kind, error)),
+        // There is no errno: what crosses a limit may be granted all the same.
+        watch: Header::new(subtype as u8).with_type_info(op_and_error(warning.unsigned_abs(), 0)),
         sb_id: watches.id(),
         dev_major,
         dev_minor,

@@ -282,10 +282,9 @@ struct superblock_error_notification {
 };
 
 /*
- * A quota was exceeded.  Not repeated until there was room again, except by XFS
- * and GFS2, which have quotas of their own.
- * WATCH_INFO_OP is QUOTA_NL_*, in linux/quota.h; WATCH_INFO_ERROR is EDQUOT if
- * that was refused, otherwise 0.
+ * A quota limit was crossed, or usage fell below it again.  Not repeated until
+ * there was room again, except by XFS and GFS2, which have quotas of their own.
+ * WATCH_INFO_OP is QUOTA_NL_*, in linux/quota.h; WATCH_INFO_ERROR is 0.
  */
 struct superblock_quota_notification {
 	struct watch_notification watch;

@@ -124,7 +124,7 @@ static void put_superblocks(void)
 			.id = 4711,
 		};
 
-		quota.watch.info |= INFO(kind, 122);
+		quota.watch.info |= INFO(kind, 0);
 		put(&quota, sizeof(quota));
 	}
 }

@@ -195,7 +195,6 @@ fn messages_are_those_of_the_kernel() {
         QuotaWarning::BelowBlockSoftLimit,
     ] {
         let quota = SuperblockChange::Quota {
-            error: Some(Errno::from_raw(122)),
             warning,
             owner: QuotaOwner::Project,
             id: 4711,
