@@ -231,6 +231,7 @@ extern struct watch_object *watch_block_all;
 
 void __watch_block_error(struct block_device *bdev, u32 opf, u8 kind,
 			 int error, u64 sector, unsigned int bytes);
+void __watch_block_partition_flush(struct block_device *part, u8 kind, int error);
 int watch_block_ask_security(struct file *file);
 
 /*
@@ -244,6 +245,12 @@ void watch_block_error(struct block_device *bdev, blk_opf_t opf,
 void watch_block_disk_error(struct gendisk *disk, blk_opf_t opf,
 			    blk_status_t status, sector_t sector,
 			    unsigned int bytes);
+
+/*
+ * A flush failed that this device had asked for.  Those who watch the whole of it
+ * have been told; if it is a partition, those who watch that have not.
+ */
+void watch_block_partition_flush(struct block_device *bdev, blk_status_t status);
 
 /* Returns whether it is worth computing the arguments of watch_block_error() */
 static inline bool watch_block_is_watched(void)

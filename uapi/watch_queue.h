@@ -344,6 +344,8 @@ enum watch_block_op {
 /*
  * Message of WATCH_TYPE_BLOCK_NOTIFY: a request failed, or some of it.  If sector
  * and len are 0, it has no range (a flush), or what failed of it is not known.
+ * A flush is of the whole device, but who watches the partition through which it
+ * was asked for gets it as one of that.
  * WATCH_INFO_OP is enum watch_block_op, WATCH_INFO_ERROR the errno.
  */
 struct block_notification {
