@@ -3,7 +3,8 @@
  * General notification queue: the hooks of its sources, for those files in
  * which things happen.
  *
- * A hook costs a static branch as long as nothing of its source is watched.
+ * A hook costs a static branch as long as nothing of its source is watched; one
+ * that is called when an object goes, a load, and mostly a full barrier.
  * Those of block devices, and of what errors do to file systems, may be called
  * in any context but NMI, all others in process context, with locks held or not.
  */
