@@ -198,7 +198,8 @@ struct key_notification {
  * WATCH_TYPE_MOUNT_NOTIFY: fd is any file, also one opened with O_PATH, in the
  * mount namespace to watch, or a mount namespace's file in /proc/PID/ns.  With
  * this flag it is a file on a mount, and what happens to that mount and to
- * those below it is watched.
+ * those below it is watched, down to 127 mounts one below the other: nothing is
+ * said of what is further below.
  *
  * The id of a removal notification is that of the namespace or of the mount.
  */
