@@ -64,6 +64,12 @@ enum watch_notification_type {
 	WATCH_TYPE_DEVICE_NOTIFY = 5,	/* Devices and buses */
 };
 
+/*
+ * How many types there were when there were no more than keys.  It stays what it
+ * was, for programs that use it: IOC_WATCH_QUEUE_GET_SOURCE tells what there is.
+ */
+#define WATCH_TYPE__NR		2
+
 /* Subtypes of WATCH_TYPE_META */
 enum watch_meta_notification_subtype {
 	WATCH_META_REMOVAL_NOTIFICATION	= 0,	/* A watch was removed */
