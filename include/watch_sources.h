@@ -142,6 +142,7 @@ extern struct watch_source watch_superblock_source;
 void __watch_superblock_error(struct super_block *sb, const struct inode *inode,
 			      enum fserror_type type, u64 pos, u64 len,
 			      int error);
+void __watch_superblock_device_gone(struct super_block *sb);
 void __watch_superblock(struct super_block *sb,
 			enum superblock_notification_subtype subtype);
 void __watch_superblock_forced_readonly(struct super_block *sb);
@@ -158,6 +159,13 @@ static inline void watch_superblock_error(struct super_block *sb,
 {
 	if (static_branch_unlikely(&watch_superblock_key.key))
 		__watch_superblock_error(sb, inode, type, pos, len, error);
+}
+
+/* A device is gone that the file system cannot do without. */
+static inline void watch_superblock_device_gone(struct super_block *sb)
+{
+	if (static_branch_unlikely(&watch_superblock_key.key))
+		__watch_superblock_device_gone(sb);
 }
 
 /* The file system is in another state, which the subtype names. */
@@ -199,6 +207,10 @@ static inline void watch_superblock_error(struct super_block *sb,
 					  const struct inode *inode,
 					  enum fserror_type type, loff_t pos,
 					  u64 len, int error)
+{
+}
+
+static inline void watch_superblock_device_gone(struct super_block *sb)
 {
 }
 

@@ -222,6 +222,26 @@ fn post(mut message: impl Notification + FromBytes, watches: ObjectWatches<'_>, 
     watches.post(&mut message, cause);
 }
 
+fn post_error(sb: Superblock<'_>, op: u32, error: u32, ino: u64, pos: u64, len: u64) {
+    let Some(watches) = sb.slot().watches() else {
+        return;
+    };
+    let subtype = bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_ERROR;
+    let (dev_major, dev_minor) = major_minor(sb.device_number());
+    let message = ErrorEvent {
+        watch: Header::new(subtype as u8).with_type_info(op_and_error(op, error)),
+        sb_id: watches.id(),
+        dev_major,
+        dev_minor,
+        ino,
+        pos,
+        len,
+    };
+    // The current task did not cause the error: an interrupt came to it, or it writes back the data
+    // of others.
+    post(message, watches, Cause::Credential(kernel_credentials()));
+}
+
 fn post_state(
     sb: Superblock<'_>,
     subtype: bindings::superblock_notification_subtype,
@@ -258,9 +278,6 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(
 ) {
     // SAFETY: The caller has a valid superblock.
     let sb = unsafe { Superblock::from_raw(sb) };
-    let Some(watches) = sb.slot().watches() else {
-        return;
-    };
     let ino = if inode.is_null() {
         0
     } else {
@@ -285,20 +302,22 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(
         }
         _ => bindings::watch_superblock_op_WATCH_SUPERBLOCK_METADATA,
     };
-    let subtype = bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_ERROR;
-    let (dev_major, dev_minor) = major_minor(sb.device_number());
-    let message = ErrorEvent {
-        watch: Header::new(subtype as u8).with_type_info(op_and_error(op, error.unsigned_abs())),
-        sb_id: watches.id(),
-        dev_major,
-        dev_minor,
-        ino,
-        pos,
-        len,
-    };
-    // The current task did not cause the error: an interrupt came to it, or it writes back the data
-    // of others.
-    post(message, watches, Cause::Credential(kernel_credentials()));
+    post_error(sb, op, error.unsigned_abs(), ino, pos, len);
+}
+
+/// Posts that a device is gone which a file system cannot do without.
+///
+/// Context: Any but NMI.
+///
+/// # Safety
+///
+/// `sb` is valid.
+#[export]
+pub(crate) unsafe extern "C" fn __watch_superblock_device_gone(sb: *mut bindings::super_block) {
+    // SAFETY: The caller has a valid superblock.
+    let sb = unsafe { Superblock::from_raw(sb) };
+    let op = bindings::watch_superblock_op_WATCH_SUPERBLOCK_DEVICE_GONE;
+    post_error(sb, op, bindings::ENODEV, 0, 0, 0);
 }
 
 /// Posts that the current task has put a file system into another state, which the subtype names.

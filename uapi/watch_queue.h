@@ -256,7 +256,7 @@ enum superblock_notification_subtype {
 	NOTIFY_SUPERBLOCK_THAWED = 5,	/* Is no longer frozen */
 };
 
-/* WATCH_INFO_OP of NOTIFY_SUPERBLOCK_ERROR: the operation that failed */
+/* WATCH_INFO_OP of NOTIFY_SUPERBLOCK_ERROR: what failed */
 enum watch_superblock_op {
 	WATCH_SUPERBLOCK_BUFFERED_READ	= 0,	/* Reading a file into the page cache */
 	WATCH_SUPERBLOCK_BUFFERED_WRITE	= 1,	/* Writing it back */
@@ -264,6 +264,7 @@ enum watch_superblock_op {
 	WATCH_SUPERBLOCK_DIRECT_WRITE	= 3,
 	WATCH_SUPERBLOCK_DATA_LOST	= 4,	/* The medium lost a file's data */
 	WATCH_SUPERBLOCK_METADATA	= 5,	/* The file system's own data */
+	WATCH_SUPERBLOCK_DEVICE_GONE	= 6,	/* A device it needs; ENODEV */
 };
 
 /*

@@ -885,7 +885,7 @@ TEST_F(any, disk_that_is_pulled)
 	ASSERT_EQ(0, set_all_bad(&self->disk, 1));
 	ASSERT_EQ(0, configure(&self->disk, "power", "0"));
 	EXPECT_MESSAGE(&self->s, SUPERBLOCK, NOTIFY_SUPERBLOCK_ERROR, error);
-	EXPECT_EQ(WATCH_SUPERBLOCK_METADATA, op_of(&message));
+	EXPECT_EQ(WATCH_SUPERBLOCK_DEVICE_GONE, op_of(&message));
 	EXPECT_EQ(ENODEV, error_of(&message));
 	/* Some file systems report the writes that fail as errors. */
 	while (next_message(&self->s, &message, NOT_AT_ALL)) {

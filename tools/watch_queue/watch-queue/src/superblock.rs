@@ -103,6 +103,8 @@ pub enum SuperblockErrorKind {
     DataLost,
     /// The file system's own data.
     Metadata,
+    /// A device is gone that it cannot do without.
+    DeviceGone,
     /// Something that this library does not know.
     Unknown(u32),
 }
@@ -189,6 +191,7 @@ impl SuperblockErrorKind {
             3 => Self::DirectWrite,
             4 => Self::DataLost,
             5 => Self::Metadata,
+            6 => Self::DeviceGone,
             _ => Self::Unknown(number),
         }
     }
@@ -232,6 +235,7 @@ impl fmt::Display for SuperblockErrorKind {
             Self::DirectWrite => "direct write",
             Self::DataLost => "data lost",
             Self::Metadata => "metadata",
+            Self::DeviceGone => "device gone",
             Self::Unknown(number) => return write!(f, "kind {number}"),
         })
     }

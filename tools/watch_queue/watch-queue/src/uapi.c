@@ -102,7 +102,7 @@ static void put_superblocks(void)
 	unsigned int kind;
 
 	for (kind = WATCH_SUPERBLOCK_BUFFERED_READ;
-	     kind <= WATCH_SUPERBLOCK_METADATA; kind++) {
+	     kind <= WATCH_SUPERBLOCK_DEVICE_GONE; kind++) {
 		struct superblock_error_notification error = {
 			SUPERBLOCK(error, NOTIFY_SUPERBLOCK_ERROR),
 			.ino = 0x8000000000000002,
