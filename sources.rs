@@ -2,8 +2,8 @@
 
 //! The sources: what can be watched by way of `IOC_WATCH_QUEUE_ADD_WATCH`.
 //!
-//! A source is a type that is a `source::Object`, and the hooks by which the kernel reports what
-//! happens to such objects.
+//! A source is a type, of the objects that it knows, and the hooks by which the kernel reports what
+//! happens to them.
 
 use kernel::{bindings, prelude::*};
 
@@ -83,7 +83,10 @@ pub(crate) fn all() -> u64 {
 ///
 /// - `EINVAL` if the request is not valid
 /// - `EOPNOTSUPP` if there is no such source
-/// - those of the source, of `source::Source::attach`, and of `report`
+/// - `EBUSY` if the queue watches the object already
+/// - `EAGAIN` if the user has too many watches
+/// - `ENOMEM`
+/// - those of the source and of `report`
 pub(crate) fn add(
     queue: Borrowed<'_>,
     request: &Request,
@@ -102,7 +105,7 @@ pub(crate) fn add(
 /// - `EINVAL` if the request is not valid
 /// - `EOPNOTSUPP` if there is no such source
 /// - `EBADSLT` if there is no such watch
-/// - those of `source::Object::find`
+/// - those of the source
 pub(crate) fn remove(queue: Borrowed<'_>, request: &Request) -> Result {
     carry_out(queue, request, Action::Remove)
 }

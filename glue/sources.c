@@ -130,6 +130,7 @@ DEFINE_WATCH_SOURCE(watch_superblock_source, watch_superblock_key, "superblock",
 /* For file systems that are modules */
 RUST_EXPORT_GPL(watch_superblock_key);
 RUST_EXPORT_GPL(__watch_superblock);
+RUST_EXPORT_GPL(__watch_superblock_forced_readonly);
 RUST_EXPORT_GPL(__watch_superblock_quota);
 #endif
 

@@ -3,9 +3,10 @@
  * General notification queue: the hooks of its sources, for those files in
  * which things happen.
  *
- * A hook costs a static branch as long as nothing of its source is watched.
- * Those of block devices, and that of file systems' errors, may be called in any
- * context but NMI, all others in process context, with locks held or not.
+ * A hook costs a static branch as long as nothing of its source is watched; one
+ * that is called when an object goes, a load, and mostly a full barrier.
+ * Those of block devices, and of what errors do to file systems, may be called
+ * in any context but NMI, all others in process context, with locks held or not.
  */
 
 #ifndef _LINUX_WATCH_SOURCES_H
@@ -141,8 +142,10 @@ extern struct watch_source watch_superblock_source;
 void __watch_superblock_error(struct super_block *sb, const struct inode *inode,
 			      enum fserror_type type, u64 pos, u64 len,
 			      int error);
+void __watch_superblock_device_gone(struct super_block *sb);
 void __watch_superblock(struct super_block *sb,
 			enum superblock_notification_subtype subtype);
+void __watch_superblock_forced_readonly(struct super_block *sb);
 void __watch_superblock_quota(struct super_block *sb, const struct kqid *qid,
 			      int warning);
 bool watch_superblock_can_be_mounted(const struct super_block *sb);
@@ -158,6 +161,13 @@ static inline void watch_superblock_error(struct super_block *sb,
 		__watch_superblock_error(sb, inode, type, pos, len, error);
 }
 
+/* A device is gone that the file system cannot do without. */
+static inline void watch_superblock_device_gone(struct super_block *sb)
+{
+	if (static_branch_unlikely(&watch_superblock_key.key))
+		__watch_superblock_device_gone(sb);
+}
+
 /* The file system is in another state, which the subtype names. */
 static inline void watch_superblock(struct super_block *sb,
 				    enum superblock_notification_subtype subtype)
@@ -166,7 +176,14 @@ static inline void watch_superblock(struct super_block *sb,
 		__watch_superblock(sb, subtype);
 }
 
-/* A quota was exceeded; the warning is one of QUOTA_NL_*. */
+/* An error has made it read-only.  Any context but NMI will do. */
+static inline void watch_superblock_forced_readonly(struct super_block *sb)
+{
+	if (static_branch_unlikely(&watch_superblock_key.key))
+		__watch_superblock_forced_readonly(sb);
+}
+
+/* A quota limit was crossed, either way; the warning is one of QUOTA_NL_*. */
 static inline void watch_superblock_quota(struct super_block *sb,
 					  const struct kqid *qid, int warning)
 {
@@ -174,7 +191,7 @@ static inline void watch_superblock_quota(struct super_block *sb,
 		__watch_superblock_quota(sb, qid, warning);
 }
 
-/* The file system has been shut down, and its devices are free again. */
+/* The file system has been shut down, and its devices can be claimed again. */
 static inline void watch_superblock_gone(struct super_block *sb)
 {
 	if (sb->s_watch_object)
@@ -193,8 +210,16 @@ static inline void watch_superblock_error(struct super_block *sb,
 {
 }
 
+static inline void watch_superblock_device_gone(struct super_block *sb)
+{
+}
+
 static inline void watch_superblock(struct super_block *sb,
 				    enum superblock_notification_subtype subtype)
+{
+}
+
+static inline void watch_superblock_forced_readonly(struct super_block *sb)
 {
 }
 
@@ -219,6 +244,7 @@ extern struct watch_object *watch_block_all;
 
 void __watch_block_error(struct block_device *bdev, u32 opf, u8 kind,
 			 int error, u64 sector, unsigned int bytes);
+void __watch_block_partition_flush(struct block_device *part, u8 kind, int error);
 int watch_block_ask_security(struct file *file);
 
 /*
@@ -232,6 +258,12 @@ void watch_block_error(struct block_device *bdev, blk_opf_t opf,
 void watch_block_disk_error(struct gendisk *disk, blk_opf_t opf,
 			    blk_status_t status, sector_t sector,
 			    unsigned int bytes);
+
+/*
+ * A flush failed that this device had asked for.  Those who watch the whole of it
+ * have been told; if it is a partition, those who watch that have not.
+ */
+void watch_block_partition_flush(struct block_device *bdev, blk_status_t status);
 
 /* Returns whether it is worth computing the arguments of watch_block_error() */
 static inline bool watch_block_is_watched(void)

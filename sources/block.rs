@@ -48,6 +48,38 @@ impl Notification for Failure {
     const HEADER: usize = core::mem::offset_of!(Self, watch);
 }
 
+impl Failure {
+    /// # Safety
+    ///
+    /// `bdev` is valid, and is of a disk that has been added.
+    unsafe fn new(
+        bdev: *mut bindings::block_device,
+        kind: u8,
+        op: u32,
+        error: c_int,
+        sector: u64,
+        len: u32,
+    ) -> Self {
+        // SAFETY: The caller has a valid device, which has a disk.
+        let disk = unsafe { (*bdev).bd_disk };
+        // SAFETY: The disk is valid, and has been added, which is when this is set.
+        let whole = unsafe { (*disk).part0 };
+        // SAFETY: A disk has the device that is all of it.
+        let (dev_major, dev_minor) = major_minor(unsafe { (*whole).bd_dev });
+        Self {
+            watch: Header::new(kind).with_type_info(op_and_error(op, error.unsigned_abs())),
+            // SAFETY: As above.
+            diskseq: unsafe { (*disk).diskseq },
+            sector,
+            len,
+            dev_major,
+            dev_minor,
+            // SAFETY: The caller has a valid device.
+            partition: unsafe { partition_number(bdev) },
+        }
+    }
+}
+
 assert_layout!(
     Failure,
     bindings::block_notification,
@@ -223,23 +255,10 @@ pub(crate) unsafe extern "C" fn __watch_block_error(
     sector: u64,
     bytes: c_uint,
 ) {
-    // SAFETY: The caller has a valid device, which has a disk.
-    let disk = unsafe { (*bdev).bd_disk };
-    // SAFETY: The disk is valid, and has been added, which is when this is set.
-    let whole = unsafe { (*disk).part0 };
-    // SAFETY: A disk has the device that is all of it.
-    let (dev_major, dev_minor) = major_minor(unsafe { (*whole).bd_dev });
-    let mut message = Failure {
-        watch: Header::new(kind).with_type_info(op_and_error(operation(opf), error.unsigned_abs())),
-        // SAFETY: As above.
-        diskseq: unsafe { (*disk).diskseq },
-        sector,
-        len: bytes,
-        dev_major,
-        dev_minor,
-        // SAFETY: The caller has a valid device.
-        partition: unsafe { partition_number(bdev) },
-    };
+    // SAFETY: By the requirements.
+    let mut message = unsafe { Failure::new(bdev, kind, operation(opf), error, sector, bytes) };
+    // SAFETY: The caller has a valid device, whose disk has been added.
+    let whole = unsafe { (*(*bdev).bd_disk).part0 };
 
     // The current task is whichever the interrupt came to, and not the one that made the request.
     let cause = Cause::Credential(kernel_credentials());
@@ -255,6 +274,30 @@ pub(crate) unsafe extern "C" fn __watch_block_error(
         // SAFETY: It keeps the partition, too.
         post(unsafe { slot_of(bdev) });
     }
+}
+
+/// Posts to those who watch a partition, and to nobody else, that a flush failed which was asked
+/// for through it.
+///
+/// Context: Any but NMI.
+///
+/// # Safety
+///
+/// `part` is valid, and is of a disk that has been added.
+#[export]
+pub(crate) unsafe extern "C" fn __watch_block_partition_flush(
+    part: *mut bindings::block_device,
+    kind: u8,
+    error: c_int,
+) {
+    // SAFETY: The caller has a valid partition, which the I/O that has not ended yet keeps.
+    let Some(watches) = unsafe { slot_of(part) }.watches() else {
+        return;
+    };
+    let op = bindings::watch_block_op_WATCH_BLOCK_FLUSH;
+    // SAFETY: By the requirements.
+    let mut message = unsafe { Failure::new(part, kind, op, error, 0, 0) };
+    watches.post(&mut message, Cause::Credential(kernel_credentials()));
 }
 
 /// Returns what was to be done, given `cmd_flags`.

@@ -57,7 +57,7 @@ struct ErrorEvent {
     len: u64,
 }
 
-/// A quota was exceeded: `struct superblock_quota_notification`, which has as well.
+/// A limit of a quota was crossed: `struct superblock_quota_notification`, which has as well.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes)]
 struct QuotaEvent {
@@ -222,6 +222,44 @@ fn post(mut message: impl Notification + FromBytes, watches: ObjectWatches<'_>, 
     watches.post(&mut message, cause);
 }
 
+fn post_error(sb: Superblock<'_>, op: u32, error: u32, ino: u64, pos: u64, len: u64) {
+    let Some(watches) = sb.slot().watches() else {
+        return;
+    };
+    let subtype = bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_ERROR;
+    let (dev_major, dev_minor) = major_minor(sb.device_number());
+    let message = ErrorEvent {
+        watch: Header::new(subtype as u8).with_type_info(op_and_error(op, error)),
+        sb_id: watches.id(),
+        dev_major,
+        dev_minor,
+        ino,
+        pos,
+        len,
+    };
+    // The current task did not cause the error: an interrupt came to it, or it writes back the data
+    // of others.
+    post(message, watches, Cause::Credential(kernel_credentials()));
+}
+
+fn post_state(
+    sb: Superblock<'_>,
+    subtype: bindings::superblock_notification_subtype,
+    cause: Cause<'_>,
+) {
+    let Some(watches) = sb.slot().watches() else {
+        return;
+    };
+    let (dev_major, dev_minor) = major_minor(sb.device_number());
+    let message = Event {
+        watch: Header::new(subtype as u8),
+        sb_id: watches.id(),
+        dev_major,
+        dev_minor,
+    };
+    post(message, watches, cause);
+}
+
 /// Posts an error.
 ///
 /// Context: Any but NMI.
@@ -240,9 +278,6 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(
 ) {
     // SAFETY: The caller has a valid superblock.
     let sb = unsafe { Superblock::from_raw(sb) };
-    let Some(watches) = sb.slot().watches() else {
-        return;
-    };
     let ino = if inode.is_null() {
         0
     } else {
@@ -267,23 +302,25 @@ pub(crate) unsafe extern "C" fn __watch_superblock_error(
         }
         _ => bindings::watch_superblock_op_WATCH_SUPERBLOCK_METADATA,
     };
-    let subtype = bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_ERROR;
-    let (dev_major, dev_minor) = major_minor(sb.device_number());
-    let message = ErrorEvent {
-        watch: Header::new(subtype as u8).with_type_info(op_and_error(op, error.unsigned_abs())),
-        sb_id: watches.id(),
-        dev_major,
-        dev_minor,
-        ino,
-        pos,
-        len,
-    };
-    // The current task did not cause the error: an interrupt came to it, or it writes back the data
-    // of others.
-    post(message, watches, Cause::Credential(kernel_credentials()));
+    post_error(sb, op, error.unsigned_abs(), ino, pos, len);
 }
 
-/// Posts that a file system is in another state, which the subtype names.
+/// Posts that a device is gone which a file system cannot do without.
+///
+/// Context: Any but NMI.
+///
+/// # Safety
+///
+/// `sb` is valid.
+#[export]
+pub(crate) unsafe extern "C" fn __watch_superblock_device_gone(sb: *mut bindings::super_block) {
+    // SAFETY: The caller has a valid superblock.
+    let sb = unsafe { Superblock::from_raw(sb) };
+    let op = bindings::watch_superblock_op_WATCH_SUPERBLOCK_DEVICE_GONE;
+    post_error(sb, op, bindings::ENODEV, 0, 0, 0);
+}
+
+/// Posts that the current task has put a file system into another state, which the subtype names.
 ///
 /// Context: Process context.
 ///
@@ -297,20 +334,26 @@ pub(crate) unsafe extern "C" fn __watch_superblock(
 ) {
     // SAFETY: The caller has a valid superblock.
     let sb = unsafe { Superblock::from_raw(sb) };
-    let Some(watches) = sb.slot().watches() else {
-        return;
-    };
-    let (dev_major, dev_minor) = major_minor(sb.device_number());
-    let message = Event {
-        watch: Header::new(subtype as u8),
-        sb_id: watches.id(),
-        dev_major,
-        dev_minor,
-    };
-    post(message, watches, Cause::CurrentTask);
+    post_state(sb, subtype, Cause::CurrentTask);
 }
 
-/// Posts that a quota was exceeded.
+/// Posts that an error has made a file system read-only.
+///
+/// Context: Any but NMI.
+///
+/// # Safety
+///
+/// `sb` is valid.
+#[export]
+pub(crate) unsafe extern "C" fn __watch_superblock_forced_readonly(sb: *mut bindings::super_block) {
+    // SAFETY: The caller has a valid superblock.
+    let sb = unsafe { Superblock::from_raw(sb) };
+    let subtype = bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_READONLY;
+    // As of the error itself: f2fs finds it out where a bio ends.
+    post_state(sb, subtype, Cause::Credential(kernel_credentials()));
+}
+
+/// Posts that a quota limit was crossed, or that usage fell below it again.
 ///
 /// Context: Process context.
 ///
@@ -328,21 +371,13 @@ pub(crate) unsafe extern "C" fn __watch_superblock_quota(
     let Some(watches) = sb.slot().watches() else {
         return;
     };
-    let kind = warning.unsigned_abs();
-    let is_refused = matches!(
-        kind,
-        bindings::QUOTA_NL_IHARDWARN
-            | bindings::QUOTA_NL_ISOFTLONGWARN
-            | bindings::QUOTA_NL_BHARDWARN
-            | bindings::QUOTA_NL_BSOFTLONGWARN
-    );
     let subtype = bindings::superblock_notification_subtype_NOTIFY_SUPERBLOCK_QUOTA;
     // SAFETY: The caller has a valid quota.
     let (quota_type, quota_id) = unsafe { ((*qid).type_, (*qid).__bindgen_anon_1.uid.val) };
     let (dev_major, dev_minor) = major_minor(sb.device_number());
-    let error = if is_refused { bindings::EDQUOT } else { 0 };
     let message = QuotaEvent {
-        watch: Header::new(subtype as u8).with_type_info(op_and_error(kind, error)),
+        // There is no errno: what crosses a limit may be granted all the same.
+        watch: Header::new(subtype as u8).with_type_info(op_and_error(warning.unsigned_abs(), 0)),
         sb_id: watches.id(),
         dev_major,
         dev_minor,

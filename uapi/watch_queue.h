@@ -64,6 +64,12 @@ enum watch_notification_type {
 	WATCH_TYPE_DEVICE_NOTIFY = 5,	/* Devices and buses */
 };
 
+/*
+ * How many types there were when there were no more than keys.  It stays what it
+ * was, for programs that use it: IOC_WATCH_QUEUE_GET_SOURCE tells what there is.
+ */
+#define WATCH_TYPE__NR		2
+
 /* Subtypes of WATCH_TYPE_META */
 enum watch_meta_notification_subtype {
 	WATCH_META_REMOVAL_NOTIFICATION	= 0,	/* A watch was removed */
@@ -197,8 +203,9 @@ struct key_notification {
 /*
  * WATCH_TYPE_MOUNT_NOTIFY: fd is the file of the mount namespace to watch, as in
  * /proc/PID/ns.  With this flag it is any file on a mount, and what happens to
- * that mount and to those below it is watched.  Either can have been opened with
- * O_PATH.
+ * that mount and to those below it is watched, down to 127 mounts one below the
+ * other: nothing is said of what is further below.  Either can have been opened
+ * with O_PATH.
  *
  * The id of a removal notification is that of the namespace or of the mount.
  */
@@ -235,7 +242,8 @@ struct mount_notification {
  * also one opened with O_PATH.  There are no flags.
  *
  * The id of a removal notification is sb_id.  It comes when the file system has
- * been unmounted for the last time and its devices are no longer in use.
+ * been unmounted for the last time and its devices can be claimed again, as
+ * mount() and O_EXCL do.  They may be closed a moment later.
  */
 
 /* Subtypes of WATCH_TYPE_SUPERBLOCK_NOTIFY */
@@ -248,7 +256,7 @@ enum superblock_notification_subtype {
 	NOTIFY_SUPERBLOCK_THAWED = 5,	/* Is no longer frozen */
 };
 
-/* WATCH_INFO_OP of NOTIFY_SUPERBLOCK_ERROR: the operation that failed */
+/* WATCH_INFO_OP of NOTIFY_SUPERBLOCK_ERROR: what failed */
 enum watch_superblock_op {
 	WATCH_SUPERBLOCK_BUFFERED_READ	= 0,	/* Reading a file into the page cache */
 	WATCH_SUPERBLOCK_BUFFERED_WRITE	= 1,	/* Writing it back */
@@ -256,6 +264,7 @@ enum watch_superblock_op {
 	WATCH_SUPERBLOCK_DIRECT_WRITE	= 3,
 	WATCH_SUPERBLOCK_DATA_LOST	= 4,	/* The medium lost a file's data */
 	WATCH_SUPERBLOCK_METADATA	= 5,	/* The file system's own data */
+	WATCH_SUPERBLOCK_DEVICE_GONE	= 6,	/* A device it needs; ENODEV */
 };
 
 /*
@@ -281,10 +290,9 @@ struct superblock_error_notification {
 };
 
 /*
- * A quota was exceeded.  Not repeated until there was room again, except by XFS
- * and GFS2, which have quotas of their own.
- * WATCH_INFO_OP is QUOTA_NL_*, in linux/quota.h; WATCH_INFO_ERROR is EDQUOT if
- * that was refused, otherwise 0.
+ * A quota limit was crossed, or usage fell below it again.  Not repeated until
+ * there was room again, except by XFS and GFS2, which have quotas of their own.
+ * WATCH_INFO_OP is QUOTA_NL_*, in linux/quota.h; WATCH_INFO_ERROR is 0.
  */
 struct superblock_quota_notification {
 	struct watch_notification watch;
@@ -344,6 +352,8 @@ enum watch_block_op {
 /*
  * Message of WATCH_TYPE_BLOCK_NOTIFY: a request failed, or some of it.  If sector
  * and len are 0, it has no range (a flush), or what failed of it is not known.
+ * A flush is of the whole device, but who watches the partition through which it
+ * was asked for gets it as one of that.
  * WATCH_INFO_OP is enum watch_block_op, WATCH_INFO_ERROR the errno.
  */
 struct block_notification {

@@ -338,28 +338,40 @@ TEST_F(block, what_fails_before_it_is_a_request)
 /* A disk with a cache that only a flush can have written to the medium */
 TEST_F(block, write_that_is_followed_by_a_flush)
 {
-	union message message;
 	struct iovec iov = { .iov_base = aligned_buffer(), .iov_len = 512 };
+	union message message;
+	struct stream part;
 	struct disk disk;
-	int fd;
+	char node[64];
+	int whole, fd;
 
 	ASSERT_EQ(0, prepare_disk(&disk, "block_test2"));
 	ASSERT_EQ(0, configure(&disk, "cache_size", "1"));
 	ASSERT_EQ(0, configure(&disk, "fua", "0"));
 	ASSERT_EQ(0, configure(&disk, "power", "1"));
-	fd = open(disk.node, O_RDWR | O_DIRECT | O_CLOEXEC);
+	whole = open(disk.node, O_RDWR | O_CLOEXEC);
+	ASSERT_NE(-1, whole);
+	ASSERT_EQ(0, change_partition(whole, 3, BLKPG_ADD_PARTITION));
+	snprintf(node, sizeof(node), "%s3", disk.node);
+	fd = open(node, O_RDWR | O_DIRECT | O_CLOEXEC);
 	ASSERT_NE(-1, fd);
-	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, fd, 0));
+	ASSERT_EQ(0, open_stream(&part));
+	ASSERT_EQ(0, add_watch(part.rd, BLOCK, fd, 0));
+	ASSERT_EQ(0, add_watch(self->s.rd, BLOCK, whole, 0));
 	EXPECT_EQ(512, pwritev2(fd, &iov, 1, 20 * 512, RWF_DSYNC));
 	EXPECT_NOTHING(&self->s);
-	ASSERT_EQ(0, set_bad(&disk, 1, 20, 20));
+	ASSERT_EQ(0, set_bad(&disk, 1, 2048 + 20, 2048 + 20));
 	EXPECT_FAILS(EIO, pwritev2(fd, &iov, 1, 20 * 512, RWF_DSYNC));
 	EXPECT_BLOCK(NOTIFY_BLOCK_IO, EIO);
 	EXPECT_EQ(WATCH_BLOCK_WRITE, op_of(&message));
-	EXPECT_EQ(20, message.block.sector);
+	EXPECT_EQ(2048 + 20, message.block.sector);
 	EXPECT_EQ(512, message.block.len);
 	EXPECT_NOTHING(&self->s);
+	EXPECT_MESSAGE(&part, BLOCK, NOTIFY_BLOCK_IO, block);
+	EXPECT_EQ(WATCH_BLOCK_WRITE, op_of(&message));
+	EXPECT_NOTHING(&part);
 	close(fd);
+	close(whole);
 	remove_disk(&disk);
 }
 
@@ -770,7 +782,7 @@ TEST_F(scsi, corruption_that_the_host_finds)
 	EXPECT_NOTHING(&self->s);
 }
 
-#define EXPECT_FLUSH(from)						\
+#define EXPECT_FLUSH(from, number)					\
 	do {								\
 		struct stream *stream_ = (from);			\
 									\
@@ -779,6 +791,7 @@ TEST_F(scsi, corruption_that_the_host_finds)
 		EXPECT_EQ(WATCH_BLOCK_FLUSH, op_of(&message));		\
 		EXPECT_EQ(0, message.block.sector);			\
 		EXPECT_EQ(0, message.block.len);			\
+		EXPECT_EQ(number, message.block.partition);		\
 		EXPECT_NOTHING(stream_);				\
 	} while (0)
 
@@ -804,7 +817,33 @@ TEST_F(scsi, failed_flush)
 	ASSERT_EQ(0, fail_flush(self->error));
 	EXPECT_FAILS(ENODATA, fsync(self->fd));
 	EXPECT_EQ(0, fail_flush_no_more(self->error));
-	EXPECT_FLUSH(&self->s);
+	EXPECT_FLUSH(&self->s, 0);
+}
+
+/* A flush is of the whole disk, whatever it was asked for through. */
+TEST_F(scsi, failed_flush_of_a_partition)
+{
+	struct stream part, all;
+	union message message;
+	char node[64];
+	int fd;
+
+	ASSERT_EQ(0, change_partition(self->fd, 3, BLKPG_ADD_PARTITION));
+	snprintf(node, sizeof(node), "%s3", self->node);
+	fd = open(node, O_RDWR | O_CLOEXEC);
+	ASSERT_NE(-1, fd);
+	ASSERT_EQ(0, open_stream(&part));
+	ASSERT_EQ(0, open_stream(&all));
+	ASSERT_EQ(0, add_watch(part.rd, BLOCK, fd, 0));
+	ASSERT_EQ(0, add_watch(all.rd, BLOCK, -1, 0));
+	ASSERT_EQ(0, fail_flush(self->error));
+	EXPECT_FAILS(ENODATA, fsync(fd));
+	EXPECT_EQ(0, fail_flush_no_more(self->error));
+	EXPECT_FLUSH(&part, 3);
+	EXPECT_FLUSH(&self->s, 0);
+	EXPECT_FLUSH(&all, 0);
+	close(fd);
+	EXPECT_EQ(0, change_partition(self->fd, 3, BLKPG_DEL_PARTITION));
 }
 
 TEST_F(scsi, failed_flush_of_a_device_without_requests)
@@ -825,8 +864,8 @@ TEST_F(scsi, failed_flush_of_a_device_without_requests)
 	ASSERT_EQ(0, fail_flush(self->error));
 	EXPECT_FAILS(ENODATA, fsync(fd));
 	EXPECT_EQ(0, fail_flush_no_more(self->error));
-	EXPECT_FLUSH(&self->s);
-	EXPECT_FLUSH(&above);
+	EXPECT_FLUSH(&self->s, 0);
+	EXPECT_FLUSH(&above, 0);
 	close(fd);
 	EXPECT_EQ(0, remove_mapped("block_test"));
 }

@@ -69,12 +69,10 @@ pub enum SuperblockChange {
     Frozen,
     /// It is no longer frozen.
     Thawed,
-    /// Somebody's quota was exceeded, or is not any more.
+    /// A limit of somebody's quota was crossed, or usage fell below it again.
     #[non_exhaustive]
     Quota {
-        /// `EDQUOT` if what exceeded it was refused.
-        error: Option<Errno>,
-        /// What the quota is now.
+        /// Which limit, and which way.
         warning: QuotaWarning,
         /// Whose quota: a kind of them,
         owner: QuotaOwner,
@@ -105,6 +103,8 @@ pub enum SuperblockErrorKind {
     DataLost,
     /// The file system's own data.
     Metadata,
+    /// A device is gone that it cannot do without.
+    DeviceGone,
     /// Something that this library does not know.
     Unknown(u32),
 }
@@ -191,6 +191,7 @@ impl SuperblockErrorKind {
             3 => Self::DirectWrite,
             4 => Self::DataLost,
             5 => Self::Metadata,
+            6 => Self::DeviceGone,
             _ => Self::Unknown(number),
         }
     }
@@ -234,6 +235,7 @@ impl fmt::Display for SuperblockErrorKind {
             Self::DirectWrite => "direct write",
             Self::DataLost => "data lost",
             Self::Metadata => "metadata",
+            Self::DeviceGone => "device gone",
             Self::Unknown(number) => return write!(f, "kind {number}"),
         })
     }
@@ -295,7 +297,6 @@ impl<'a> Source<'a> for SuperblockEvent {
             1 => SuperblockChange::ReadOnly,
             2 => SuperblockChange::ReadWrite,
             3 => SuperblockChange::Quota {
-                error: Errno::not_zero(message.error()),
                 warning: QuotaWarning::from_number(message.op()),
                 owner: QuotaOwner::from_number(u32_at(bytes, 24)?),
                 id: u32_at(bytes, 28)?,
@@ -338,17 +339,8 @@ impl fmt::Display for SuperblockEvent {
             | SuperblockChange::ReadWrite
             | SuperblockChange::Frozen
             | SuperblockChange::Thawed => device.fmt(f),
-            SuperblockChange::Quota {
-                error,
-                warning,
-                owner,
-                id,
-            } => {
-                write!(f, "{device} {owner} {id}: {warning}")?;
-                match error {
-                    Some(error) => write!(f, ": {error}"),
-                    None => Ok(()),
-                }
+            SuperblockChange::Quota { warning, owner, id } => {
+                write!(f, "{device} {owner} {id}: {warning}")
             }
         }
     }

@@ -102,7 +102,7 @@ static void put_superblocks(void)
 	unsigned int kind;
 
 	for (kind = WATCH_SUPERBLOCK_BUFFERED_READ;
-	     kind <= WATCH_SUPERBLOCK_METADATA; kind++) {
+	     kind <= WATCH_SUPERBLOCK_DEVICE_GONE; kind++) {
 		struct superblock_error_notification error = {
 			SUPERBLOCK(error, NOTIFY_SUPERBLOCK_ERROR),
 			.ino = 0x8000000000000002,
@@ -124,7 +124,7 @@ static void put_superblocks(void)
 			.id = 4711,
 		};
 
-		quota.watch.info |= INFO(kind, 122);
+		quota.watch.info |= INFO(kind, 0);
 		put(&quota, sizeof(quota));
 	}
 }

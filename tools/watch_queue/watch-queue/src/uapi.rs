@@ -166,6 +166,7 @@ fn messages_are_those_of_the_kernel() {
         SuperblockErrorKind::DirectWrite,
         SuperblockErrorKind::DataLost,
         SuperblockErrorKind::Metadata,
+        SuperblockErrorKind::DeviceGone,
     ] {
         let error = SuperblockChange::Error {
             error: Errno::from_raw(117),
@@ -195,7 +196,6 @@ fn messages_are_those_of_the_kernel() {
         QuotaWarning::BelowBlockSoftLimit,
     ] {
         let quota = SuperblockChange::Quota {
-            error: Some(Errno::from_raw(122)),
             warning,
             owner: QuotaOwner::Project,
             id: 4711,

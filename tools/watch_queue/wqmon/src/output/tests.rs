@@ -168,17 +168,21 @@ fn events_of_file_systems() {
     );
     expect(
         "fs=/x",
-        &message(3, 122 << 4 | 4, &[0, 1000]),
-        "superblock  quota         7:1 user 1000: hard limit of blocks reached: Disk quota exceeded",
-        &json(r#""event":"quota","error":122,"warning":"block_hard_limit","owner":"user","id":1000"#),
+        &message(0, 19 << 4 | 6, &[0; 6]),
+        "superblock  error         7:1 device gone: No such device",
+        &json(r#""event":"error","error":19,"kind":"device_gone","inode":null,"range":null"#),
+    );
+    expect(
+        "fs=/x",
+        &message(3, 4, &[0, 1000]),
+        "superblock  quota         7:1 user 1000: hard limit of blocks reached",
+        &json(r#""event":"quota","warning":"block_hard_limit","owner":"user","id":1000"#),
     );
     expect(
         "fs=/x",
         &message(3, 10, &[1, 5]),
         "superblock  quota         7:1 group 5: below the soft limit of blocks",
-        &json(
-            r#""event":"quota","error":null,"warning":"below_block_soft_limit","owner":"group","id":5"#,
-        ),
+        &json(r#""event":"quota","warning":"below_block_soft_limit","owner":"group","id":5"#),
     );
 }
 
