@@ -352,7 +352,7 @@ TEST_F(block, write_that_is_followed_by_a_flush)
 	whole = open(disk.node, O_RDWR | O_CLOEXEC);
 	ASSERT_NE(-1, whole);
 	ASSERT_EQ(0, change_partition(whole, 3, BLKPG_ADD_PARTITION));
-	snprintf(node, sizeof(node), "%s3", disk.node);
+	snprintf(node, sizeof(node), "%sp3", disk.node);
 	fd = open(node, O_RDWR | O_DIRECT | O_CLOEXEC);
 	ASSERT_NE(-1, fd);
 	ASSERT_EQ(0, open_stream(&part));

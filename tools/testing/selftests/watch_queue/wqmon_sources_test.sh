@@ -274,7 +274,7 @@ test_stick_that_is_pulled_while_it_is_written_to() {
 	wait $alone && grep -q "  block  .* $stick write, .*: No such device" "$work/alone" &&
 		[ "$(grep -n '  removal ' "$work/alone")" = \
 			"$(wc -l <"$work/alone"):block=/dev/$stick  meta   removal       not watched any more" ] &&
-		lines_are "  superblock  error .* $stick on $work/fs metadata: No such device" "$work/out" 1 ||
+		lines_are "  superblock  error .* $stick on $work/fs device gone: No such device" "$work/out" 1 ||
 		return
 	stick_events >"$work/edited" && mv "$work/edited" "$work/out"
 	printed <<-EOT
