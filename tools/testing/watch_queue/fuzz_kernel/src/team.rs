@@ -189,7 +189,8 @@ fn watch(world: &World) {
             let thread = progress.thread.load(Relaxed);
             sys!(SYS_tgkill, sys!(SYS_getpid), thread, libc::SIGALRM);
             let time = watched.since.elapsed();
-            if time > LONG * (watched.rescues + 1) {
+            let may_wait = progress.may_wait.load(Relaxed);
+            if may_wait && time > LONG * (watched.rescues + 1) {
                 world.rescue();
                 watched.rescues += 1;
             }
