@@ -105,8 +105,8 @@ pub struct Progress {
     pub calls: AtomicU64,
     pub at: AtomicI64,
     pub busy: AtomicBool,
-    /// The call may wait for something that only [`World::rescue`] does.
-    pub may_wait: AtomicBool,
+    /// The call is one that sleeps, before others that somebody may wait for
+    pub sleeps: AtomicBool,
 }
 
 /// The state of one thread
@@ -782,7 +782,7 @@ impl Lane {
     fn progress(&self, world: &World, at: i64) {
         let progress = &world.lanes[self.which];
         progress.at.store(at, Relaxed);
-        progress.may_wait.store(true, Relaxed);
+        progress.sleeps.store(false, Relaxed);
         progress.calls.fetch_add(1, Relaxed);
         progress.busy.store(true, SeqCst);
     }
@@ -800,9 +800,8 @@ impl Lane {
     pub fn run<'a>(&mut self, world: &World, calls: impl Iterator<Item = (usize, &'a Call)>) {
         for (n, call) in calls {
             self.progress(world, n as i64);
-            // Posts take long when there are many, and may fill a queue for that.
-            let may_wait = call.kind() != Kind::Post;
-            world.lanes[self.which].may_wait.store(may_wait, Relaxed);
+            let sleeps = call.kind() == Kind::Sleep;
+            world.lanes[self.which].sleeps.store(sleeps, Relaxed);
             let begin = Instant::now();
             // To look at the clock is a call that copies, too.
             let can_fail = !matches!(call.kind(), Kind::Sync | Kind::Fork | Kind::Sleep);
