@@ -22,6 +22,7 @@ use std::{
 struct Entry {
     program: Program,
     points: HashSet<u64>,
+    is_seed: bool,
 }
 
 struct Fuzzer {
@@ -105,12 +106,16 @@ impl Fuzzer {
         self.keep(program, &new)
     }
 
-    /// Runs a seed, and keeps it as it is if it is new.
-    fn try_seed(&mut self, program: Program) -> Result<()> {
+    /// Runs a seed, or a program of an earlier run, and keeps it as it is if it is new.
+    fn try_known(&mut self, program: Program, is_seed: bool) -> Result<()> {
         if self.explore(&program)?.is_some() {
             let trace = self.run_or_report(&program)?;
             let points = trace.iter().map(|step| step.point).collect();
-            self.corpus.push(Entry { program, points });
+            self.corpus.push(Entry {
+                program,
+                points,
+                is_seed,
+            });
         }
         Ok(())
     }
@@ -167,6 +172,7 @@ impl Fuzzer {
         self.corpus.push(Entry {
             program: best,
             points,
+            is_seed: false,
         });
         Ok(())
     }
@@ -219,11 +225,13 @@ impl Fuzzer {
         let _ = fs::write(format!("{}/points", self.dir), text);
     }
 
-    /// Writes as few programs as pass all points.
+    /// Writes as few programs as pass all points that the seeds do not.
     fn write_corpus(&self) -> usize {
-        let mut entries: Vec<&Entry> = self.corpus.iter().collect();
+        let (seeds, mut entries): (Vec<&Entry>, Vec<&Entry>) =
+            self.corpus.iter().partition(|entry| entry.is_seed);
         entries.sort_by_key(|entry| entry.program.calls.len());
-        let mut passed = HashSet::new();
+        let mut passed: HashSet<u64> = HashSet::new();
+        passed.extend(seeds.iter().flat_map(|seed| &seed.points));
         let mut text = String::new();
         let mut count = 0;
         loop {
@@ -293,14 +301,18 @@ pub fn fuzz(dir: &str, seconds: u64, seed: u64) -> Result<()> {
     }
     let begin = Instant::now();
     let mut last = (begin, 0);
-    for program in load(&format!("{dir}/seeds"))? {
+    let seeds = load(&format!("{dir}/seeds"))?.into_iter();
+    let kept = load(&format!("{dir}/kept"))?.into_iter();
+    let known = seeds.map(|seed| (seed, true));
+    for (program, is_seed) in known.chain(kept.map(|program| (program, false))) {
         if !has_coverage {
             fuzzer.corpus.push(Entry {
                 program: program.clone(),
                 points: HashSet::new(),
+                is_seed,
             });
         }
-        fuzzer.try_seed(program)?;
+        fuzzer.try_known(program, is_seed)?;
         if last.0.elapsed() > Duration::from_secs(5) {
             fuzzer.line(begin, &mut last);
         }
@@ -336,7 +348,7 @@ pub fn fuzz(dir: &str, seconds: u64, seed: u64) -> Result<()> {
     if has_coverage {
         fuzzer.write_points();
         println!(
-            "# fuzz-kernel: {} programs pass all points",
+            "# fuzz-kernel: {} programs pass all points that the seeds do not",
             fuzzer.write_corpus()
         );
     }

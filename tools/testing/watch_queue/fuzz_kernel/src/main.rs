@@ -23,7 +23,8 @@
 //! watch-queue-fuzz-kernel replay DIR FILE TIMES
 //! ```
 //!
-//! DIR has the `seeds` to begin with, and gets `corpus`, `points`, and what is found.
+//! DIR has the `seeds` to begin with, and what was `kept` of an earlier run, and gets `corpus`,
+//! `points`, and what is found.
 
 #[macro_use]
 mod sys;

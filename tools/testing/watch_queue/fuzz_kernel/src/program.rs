@@ -47,7 +47,7 @@ pub const FIRST_PLACE: u64 = 8;
 pub const FIRST_FIXED: u64 = 14;
 
 /// The files, as they are written in text
-pub const FILES: [&str; 30] = [
+pub const FILES: [&str; 31] = [
     "r0",
     "w0",
     "r1",
@@ -78,6 +78,7 @@ pub const FILES: [&str; 30] = [
     "pipe_w",
     "all",
     "bad",
+    "unused",
 ];
 
 /// Kinds of pointers, in the lower three bits.  With [`EDGE`], the rest is how many bytes there
@@ -85,6 +86,9 @@ pub const FILES: [&str; 30] = [
 pub const GOOD: u64 = 0;
 pub const EDGE: u64 = 3;
 const POINTERS: [&str; 6] = ["good", "null", "low", "edge", "kernel", "readonly"];
+
+/// As the first subtype of a filter: every other one
+pub const EVERY_OTHER: u64 = 0x5555;
 
 macro_rules! calls {
     ($($kind:ident $name:literal $weight:literal [$($arg:expr),*];)*) => {
@@ -128,7 +132,7 @@ const ROOMS: &[u64] = &[
     0, 1, 7, 8, 9, 15, 16, 17, 40, 127, 128, 1000, 4096, 65536, 65536, 4096,
 ];
 const TYPES: &[u64] = &[0, 1, 2, 3, 4, 5, 6, 0x1234, 0x2468, 0xff_ffff, 0x100_0000];
-const SUBTYPES: &[u64] = &[0, 1, 2, 31, 32, 100, 255, 256];
+const SUBTYPES: &[u64] = &[0, 1, 2, 31, 32, 100, 255, 256, EVERY_OTHER];
 const INFOS: &[u64] = &[
     0,
     0x10000,
@@ -205,6 +209,7 @@ calls! {
     As "as" 1 [Below(2)];
     Limit "limit" 1 [One(&[0, 1, 2, 100])];
     PipePages "pipe_pages" 1 [One(&[0, 1, 17, 64])];
+    SoftPages "soft_pages" 1 [One(&[0, 1, 17, 64])];
     WatchLimit "watch_limit" 1 [One(&[0, 1, 1000])];
     OpenSource "open_source" 4 [Below(2)];
     Attach "attach" 8 [Source, End, One(IDS), One(TAGS)];
@@ -212,6 +217,15 @@ calls! {
     DetachSeen "detach_seen" 1 [Source, End, One(IDS)];
     DetachAll "detach_all" 2 [Source, One(IDS)];
     Post "post" 16 [Source, One(IDS), One(TYPES), One(SUBTYPES), One(INFOS), One(MESSAGE_LENGTHS), One(COUNTS), One(CONTEXTS), Below(2)];
+    OpenHold "open_hold" 2 [Place];
+    HoldAttach "hold_attach" 4 [Place, End, One(IDS), One(TAGS)];
+    HoldDetach "hold_detach" 2 [Place, End, One(IDS)];
+    HoldRemove "hold_remove" 2 [Place, One(IDS)];
+    HoldKill "hold_kill" 1 [Place, One(IDS)];
+    HoldPost "hold_post" 2 [Place, One(IDS)];
+    HoldPin "hold_pin" 1 [Place, End];
+    HoldUnname "hold_unname" 1 [Place];
+    HoldWait "hold_wait" 1 [Place];
     KeyAdd "key_add" 3 [Below(4), Below(3), Below(6)];
     KeyUpdate "key_update" 2 [Below(6)];
     KeyLink "key_link" 2 [Below(6), Below(6)];
@@ -245,7 +259,7 @@ calls! {
     Partition "partition" 1 [Below(2)];
     Devices "devices" 3 [Below(4)];
     OpenSys "open_sys" 3 [Place, Below(9)];
-    Uevent "uevent" 3 [Below(5), Below(9)];
+    Uevent "uevent" 3 [Below(6), Below(9)];
     Trace "trace" 1 [Below(2)];
     Sleep "sleep" 1 [Below(3)];
 }

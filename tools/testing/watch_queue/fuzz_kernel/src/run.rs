@@ -10,7 +10,9 @@ use crate::{
     fail,
     kcov::Kcov,
     model::{self, Model, Post, Rule},
-    program::{Call, Kind, Program, Thread, EDGE, FILES, FIRST_FIXED, GOOD, NR_QUEUES, SPECS},
+    program::{
+        Call, Kind, Program, Thread, EDGE, EVERY_OTHER, FILES, FIRST_FIXED, GOOD, NR_QUEUES, SPECS,
+    },
     sys::{self, mount, write_to},
     uring::Uring,
 };
@@ -103,6 +105,8 @@ pub struct Progress {
     pub calls: AtomicU64,
     pub at: AtomicI64,
     pub busy: AtomicBool,
+    /// The call is one that sleeps, before others that somebody may wait for
+    pub sleeps: AtomicBool,
 }
 
 /// The state of one thread
@@ -215,6 +219,7 @@ impl World {
             namespace: sys::open("/proc/self/ns/mnt", libc::O_RDONLY),
             defaults: [
                 "/proc/sys/fs/pipe-user-pages-hard",
+                "/proc/sys/fs/pipe-user-pages-soft",
                 "/proc/sys/user/max_watch_queue_watches",
             ]
             .map(|path| (path.to_string(), read_text(path)))
@@ -277,6 +282,7 @@ impl World {
         self.set_fixed("pipe_r", ends[0]);
         self.set_fixed("pipe_w", ends[1]);
         self.set_fixed("bad", -2);
+        self.set_fixed("unused", 1 << 20);
         self.partition(true);
         self.used.fetch_or(DEVICES | EXT4_CHANGED, Relaxed);
         self.put_back();
@@ -500,6 +506,7 @@ impl World {
                     | Dup
                     | Reopen
                     | OpenSource
+                    | OpenHold
                     | Epoll
                     | OpenTree
                     | FsMount
@@ -775,6 +782,7 @@ impl Lane {
     fn progress(&self, world: &World, at: i64) {
         let progress = &world.lanes[self.which];
         progress.at.store(at, Relaxed);
+        progress.sleeps.store(false, Relaxed);
         progress.calls.fetch_add(1, Relaxed);
         progress.busy.store(true, SeqCst);
     }
@@ -792,6 +800,8 @@ impl Lane {
     pub fn run<'a>(&mut self, world: &World, calls: impl Iterator<Item = (usize, &'a Call)>) {
         for (n, call) in calls {
             self.progress(world, n as i64);
+            let sleeps = call.kind() == Kind::Sleep;
+            world.lanes[self.which].sleeps.store(sleeps, Relaxed);
             let begin = Instant::now();
             // To look at the clock is a call that copies, too.
             let can_fail = !matches!(call.kind(), Kind::Sync | Kind::Fork | Kind::Sleep);
@@ -916,7 +926,7 @@ impl Lane {
         // What changes a queue, or has others change it
         let changed = match call.kind() {
             Size | Filter | NoFilter | Add | Remove | Seal => Some(a(0)),
-            Attach | Detach | DetachSeen | KeyWatch => Some(a(1)),
+            Attach | Detach | DetachSeen | HoldAttach | HoldDetach | KeyWatch => Some(a(1)),
             _ => None,
         };
         let is_sealed = changed.is_some_and(|slot| world.is_sealed(slot));
@@ -963,6 +973,7 @@ impl Lane {
                         let mut subtypes = [0; 8];
                         let subtype = a(3).wrapping_add(n) as usize;
                         match subtypes.get_mut(subtype / 32) {
+                            None if a(3) == EVERY_OTHER => subtypes = [0x5555_5555; 8],
                             Some(word) => *word = 1 << (subtype % 32),
                             None => subtypes = [u32::MAX; 8],
                         }
@@ -1259,9 +1270,13 @@ impl Lane {
                 uses(LIMITS);
                 set_limit(a(0).min(1024));
             }
-            PipePages | WatchLimit => {
+            PipePages | SoftPages | WatchLimit => {
                 uses(LIMITS);
-                let n = usize::from(call.kind() == WatchLimit);
+                let n = match call.kind() {
+                    PipePages => 0,
+                    SoftPages => 1,
+                    _ => 2,
+                };
                 write_to(&world.defaults[n].0, &(a(0) as u32 >> 1).to_string());
             }
             OpenSource => {
@@ -1304,6 +1319,48 @@ impl Lane {
                 }
             }
             Post => self.post(world, call),
+            OpenHold => {
+                let fd = sys::open("/dev/watch_hold", libc::O_RDWR);
+                if fd >= 0 {
+                    world.replace(a(0), fd, 0);
+                }
+            }
+            HoldAttach | HoldDetach => {
+                // Without a file, it is the queue that is pinned, whichever that is.
+                match world.queue(a(1)) {
+                    Some(queue) => world.lose_count(queue),
+                    None => world.lose_all_count(),
+                }
+                let tag = if call.kind() == HoldAttach { a(3) } else { 0 };
+                let watch = [a(2), u64::from(fd(1) as u32) | tag << 32];
+                let command = if call.kind() == HoldAttach {
+                    0x4010_6800_u64
+                } else {
+                    0x4010_6801
+                };
+                permit(sys!(SYS_ioctl, fd(0), command, watch.as_ptr()));
+            }
+            HoldRemove | HoldKill | HoldPost => {
+                let id = a(1);
+                let command = match call.kind() {
+                    HoldRemove => 0x4008_6802_u64,
+                    HoldKill => 0x4008_6803,
+                    _ => 0x4008_6804,
+                };
+                sys!(SYS_ioctl, fd(0), command, &raw const id);
+            }
+            HoldPin => {
+                let queue = fd(1);
+                sys!(SYS_ioctl, fd(0), 0x4004_6805_u64, &raw const queue);
+            }
+            HoldUnname => {
+                ioctl(fd(0), 0x6807, 0);
+            }
+            // Not for a count that goes on beyond what it waits for
+            HoldWait if world.can_rescue.load(Relaxed) && !self.is_parallel(world) => {
+                ioctl(fd(0), 0x6810, 0);
+            }
+            HoldWait => {}
             KeyAdd => {
                 uses(KEYS);
                 let kind = [c"user", c"keyring", c"logon"][a(1) as usize % 3];
@@ -1550,10 +1607,11 @@ impl Lane {
                 }
             }
             Uevent => {
-                let path = match a(0) % 5 {
+                let path = match a(0) % 6 {
                     0 | 1 => "/sys/devices/virtual/watch_devices/watched0/uevent",
                     2 => "/sys/devices/virtual/watch_devices/watched1/uevent",
                     3 => "/sys/devices/virtual/misc/watch_source/uevent",
+                    4 => "/sys/class/block/a/uevent",
                     _ => "/sys/bus/platform/uevent",
                 };
                 let actions = [
@@ -1653,6 +1711,10 @@ impl Lane {
         }
     }
 
+    fn is_parallel(&self, world: &World) -> bool {
+        self.which == 1 || world.lanes[1].busy.load(Relaxed)
+    }
+
     /// Waits until all is read.  Nothing but a fatal signal ends that, so it is a child that waits,
     /// to be killed after a while, unless it is sure that [`World::rescue`] can end it.
     fn sync(&self, world: &World, slot: u64) {
@@ -1665,8 +1727,7 @@ impl Lane {
             (0..FIRST_FIXED).any(|slot| world.owner(slot) & !(WRITES) == queue << 3 | READS);
         let mut bytes = 0_i32;
         sys!(SYS_ioctl, fd, libc::FIONREAD, &raw mut bytes);
-        let is_parallel = self.which == 1 || world.lanes[1].busy.load(Relaxed);
-        let will_end = !has_reader || bytes == 0 || is_parallel;
+        let will_end = !has_reader || bytes == 0 || self.is_parallel(world);
         if will_end && world.can_rescue.load(Relaxed) {
             sys!(SYS_ioctl, fd, 0x5762, 0);
             return;

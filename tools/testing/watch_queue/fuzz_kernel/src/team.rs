@@ -165,39 +165,70 @@ struct Watched {
     rescues: u32,
 }
 
+impl Watched {
+    fn new(calls: u64) -> Self {
+        Self {
+            calls,
+            since: Instant::now(),
+            rescues: 0,
+        }
+    }
+}
+
 /// Interrupts calls that take long.
 fn watch(world: &World) {
     // Only tasks that share their directories with no other change their namespace.
     sys!(SYS_unshare, libc::CLONE_FS);
-    let mut watched = [0; 2].map(|calls| Watched {
-        calls,
-        since: Instant::now(),
-        rescues: 0,
-    });
+    let mut watched = [0; 2].map(Watched::new);
     loop {
         thread::sleep(TICK);
         for (progress, watched) in world.lanes.iter().zip(&mut watched) {
             let calls = progress.calls.load(SeqCst);
             if !progress.busy.load(SeqCst) || calls != watched.calls {
-                *watched = Watched {
-                    calls,
-                    since: Instant::now(),
-                    rescues: 0,
-                };
+                *watched = Watched::new(calls);
+            }
+        }
+        // Whether a thread does something that another may wait for
+        let goes_on = [0, 1].map(|n: usize| {
+            let progress = &world.lanes[n];
+            let is_new = watched[n].since.elapsed() < TICK;
+            progress.busy.load(SeqCst) && (is_new || progress.sleeps.load(Relaxed))
+        });
+        for (n, watched) in watched.iter_mut().enumerate() {
+            let progress = &world.lanes[n];
+            let time = watched.since.elapsed();
+            if time < TICK || goes_on[1 - n] && time < LONG {
+                continue;
+            }
+            // On a busy host, time has passed since it was looked at.
+            let is_over = progress.calls.load(SeqCst) != watched.calls;
+            if is_over || !progress.busy.load(SeqCst) {
                 continue;
             }
             let thread = progress.thread.load(Relaxed);
             sys!(SYS_tgkill, sys!(SYS_getpid), thread, libc::SIGALRM);
-            let time = watched.since.elapsed();
             if time > LONG * (watched.rescues + 1) {
-                world.rescue();
                 watched.rescues += 1;
+                // What is read for no reason, such as that the host is busy, is missed later.
+                if is_waiting(thread) {
+                    world.rescue();
+                }
             }
             if time > FOREVER {
                 give_up(world, progress.at.load(Relaxed));
             }
         }
     }
+}
+
+/// Returns whether a thread waits, and does not just take long.
+fn is_waiting(thread: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    state != Some('R')
 }
 
 /// Ends the guest, as a call does not end.
