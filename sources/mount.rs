@@ -283,7 +283,7 @@ unsafe fn post(mount: *mut bindings::mount, before: bool, subtypes: u32, wanted:
     if !unsafe { bindings::watch_mount_get_note(mount, before, event.as_mut_ptr().cast()) } {
         return;
     }
-    // SAFETY: It has been filled.  The header of zeroes there is is a valid one.
+    // SAFETY: It has been filled.  The header there, of zeroes, is a valid one.
     let mut event = unsafe { event.assume_init() };
     for subtype in wanted {
         if subtypes & (1 << subtype) == 0 {
