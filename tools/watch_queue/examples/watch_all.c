@@ -118,7 +118,7 @@ int main(int argc, char *argv[])
 		die("IOC_WATCH_QUEUE_SET_SIZE");
 	if (syscall(__NR_keyctl, KEYCTL_WATCH_KEY, atoi(argv[1]), fds[0], KEY) < 0)
 		die("KEYCTL_WATCH_KEY");
-	watch(fds[0], WATCH_TYPE_MOUNT_NOTIFY, "/", O_PATH, MOUNTS);
+	watch(fds[0], WATCH_TYPE_MOUNT_NOTIFY, "/proc/self/ns/mnt", O_RDONLY, MOUNTS);
 	watch(fds[0], WATCH_TYPE_SUPERBLOCK_NOTIFY, argv[2], O_PATH, FILE_SYSTEM);
 	watch(fds[0], WATCH_TYPE_BLOCK_NOTIFY, argv[3], O_RDONLY, DISK);
 	watch(fds[0], WATCH_TYPE_DEVICE_NOTIFY, NULL, 0, DEVICES);

@@ -27,7 +27,7 @@ def watch(queue, source, path=None, flags=0):
 directory, disk = sys.argv[1:]
 queue, _write_end = os.pipe2(os.O_EXCL | os.O_CLOEXEC)  # O_NOTIFICATION_PIPE
 fcntl.ioctl(queue, SET_SIZE, 256)
-watch(queue, MOUNT, "/", os.O_PATH)
+watch(queue, MOUNT, "/proc/self/ns/mnt", os.O_RDONLY)
 watch(queue, SUPERBLOCK, directory, os.O_PATH)
 watch(queue, BLOCK, disk, os.O_RDONLY)
 watch(queue, DEVICE)
