@@ -9,8 +9,8 @@ pub(crate) mod wait;
 
 /// Reads a value as a whole and once, while others may change it: `READ_ONCE()`.
 ///
-/// What is reached through a pointer that was read so needs no acquire: its address depends on it.
-/// Where helpers are not inlined, `Atomic::load()` calls a function.
+/// A pointer that is read so needs no acquire: the address of all that is read through it depends
+/// on it.  Where helpers are not inlined, `Atomic::load()` calls a function.
 ///
 /// # Safety
 ///

@@ -62,7 +62,7 @@ pub(super) trait Object: Sized {
     /// `EPERM` if not.
     fn permit(&self) -> Result;
 
-    /// Asks the security modules what they are asked of who gets the same news in another way, and
+    /// Asks the security modules as they are asked for an older interface with the same news, and
     /// returns successfully if they permit it.
     ///
     /// # Errors

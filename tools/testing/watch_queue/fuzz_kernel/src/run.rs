@@ -496,7 +496,7 @@ impl World {
             tally.uncountable.store(false, Relaxed);
             tally.sealed.store(false, Relaxed);
         }
-        // What one thread reads of can become something else under it.
+        // A file can be replaced while the other thread reads it.
         let moves = parallel.iter().any(|call| {
             use Kind::*;
             matches!(
@@ -923,7 +923,7 @@ impl Lane {
     fn make(&mut self, world: &World, call: &Call) {
         use Kind::*;
         let a = |n: usize| call.args[n];
-        // What changes a queue, or has others change it
+        // The queue that the call changes, or has others change
         let changed = match call.kind() {
             Size | Filter | NoFilter | Add | Remove | Seal => Some(a(0)),
             Attach | Detach | DetachSeen | HoldAttach | HoldDetach | KeyWatch => Some(a(1)),
