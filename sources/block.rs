@@ -62,8 +62,8 @@ impl Failure {
     ) -> Self {
         // SAFETY: The caller has a valid device, which has a disk.
         let disk = unsafe { (*bdev).bd_disk };
-        // SAFETY: The disk is valid, and has been added, which is when this is set.
-        let whole = unsafe { (*disk).part0 };
+        // SAFETY: By the requirements.
+        let whole = unsafe { whole_of(bdev) };
         // SAFETY: A disk has the device that is all of it.
         let (dev_major, dev_minor) = major_minor(unsafe { (*whole).bd_dev });
         Self {
@@ -239,6 +239,18 @@ unsafe fn slot_of<'a>(bdev: *mut bindings::block_device) -> Slot<'a> {
     unsafe { Slot::from_raw(slot) }
 }
 
+/// Returns the device that is the whole of the disk that `bdev` is on.
+///
+/// # Safety
+///
+/// `bdev` is valid, and is of a disk that has been added.
+unsafe fn whole_of(bdev: *mut bindings::block_device) -> *mut bindings::block_device {
+    // SAFETY: The caller has a valid device, which has a disk.
+    let disk = unsafe { (*bdev).bd_disk };
+    // SAFETY: The disk is valid, and has been added, which is when this is set.
+    unsafe { (*disk).part0 }
+}
+
 /// Posts that I/O failed.
 ///
 /// Context: Any but NMI.
@@ -257,8 +269,8 @@ pub(crate) unsafe extern "C" fn __watch_block_error(
 ) {
     // SAFETY: By the requirements.
     let mut message = unsafe { Failure::new(bdev, kind, operation(opf), error, sector, bytes) };
-    // SAFETY: The caller has a valid device, whose disk has been added.
-    let whole = unsafe { (*(*bdev).bd_disk).part0 };
+    // SAFETY: By the requirements.
+    let whole = unsafe { whole_of(bdev) };
 
     // The current task is whichever the interrupt came to, and not the one that made the request.
     let cause = Cause::Credential(kernel_credentials());

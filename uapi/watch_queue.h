@@ -65,8 +65,8 @@ enum watch_notification_type {
 };
 
 /*
- * How many types there were when there were no more than keys.  It stays what it
- * was, for programs that use it: IOC_WATCH_QUEUE_GET_SOURCE tells what there is.
+ * The number of types in kernels without the sources above.  It is not going to
+ * change.  IOC_WATCH_QUEUE_GET_SOURCE tells which sources a kernel has.
  */
 #define WATCH_TYPE__NR		2
 

@@ -1300,7 +1300,7 @@ impl Lane {
                     let verdict = if call.kind() == Attach {
                         world.model().attach(source, queue, a(2), tag, result)
                     } else {
-                        // What was seen was removed, even if it was another one.
+                        // EILSEQ says that it was removed, and was not the first on the list.
                         let result = if result == -i64::from(libc::EILSEQ) {
                             0
                         } else {
@@ -1742,7 +1742,7 @@ impl Lane {
 
     /// A child does something, ends, or is killed.
     fn fork(&self, world: &World, what: u64, slot: u64) {
-        // What it has open stays open as long.
+        // The child has the same files open, so closing them here does not end a queue.
         world.lose_all_count();
         let fd = world.file(slot);
         let child = fork();

@@ -209,7 +209,7 @@ fn watch(world: &World) {
             sys!(SYS_tgkill, sys!(SYS_getpid), thread, libc::SIGALRM);
             if time > LONG * (watched.rescues + 1) {
                 watched.rescues += 1;
-                // What is read for no reason, such as that the host is busy, is missed later.
+                // A thread that is only slow needs no help, and a rescue empties the queues.
                 if is_waiting(thread) {
                     world.rescue();
                 }
