@@ -39,6 +39,9 @@
 
 #define MOUNTED		"/tmp/torture_test"
 
+/* How many watches a user may have in the first user namespace, if that is counted */
+#define WATCH_LIMIT	"/proc/sys/user/max_watch_queue_watches"
+
 enum op {
 	OPEN_QUEUE,		/* closes the one before */
 	OPEN_OBJECT,		/* the one before dies */
@@ -762,12 +765,48 @@ static void report(struct __test_metadata *_metadata)
 	TH_LOG("each two of %d operations met %ld times or more", NR_MEETING, least);
 }
 
-/* Whether nothing that this user had is counted any more, of watches and of pages */
+/* The first number of a file, or -1 */
+static long first_number(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	long value = -1;
+
+	if (file) {
+		if (fscanf(file, "%ld", &value) != 1)
+			value = -1;
+		fclose(file);
+	}
+	return value;
+}
+
+static long count_lines(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	long lines = 0;
+	int c;
+
+	if (!file)
+		return -1;
+	while ((c = fgetc(file)) != EOF)
+		lines += c == '\n';
+	fclose(file);
+	return lines;
+}
+
+/*
+ * Whether nothing that this user had is counted any more, of watches and of pages.  By
+ * either count of watches, one more is as many as there may be.
+ */
 static int has_nothing_left(uid_t user)
 {
-	pid_t pid = fork();
+	long limit = first_number(WATCH_LIMIT);
+	char text[32];
 	int status;
+	pid_t pid;
 
+	if (limit != -1 && write_file(WATCH_LIMIT, "1"))
+		return 0;
+	pid = fork();
 	if (pid == 0) {
 		struct rlimit one = { .rlim_cur = 1, .rlim_max = 1 };
 		int object = open_source();
@@ -780,25 +819,34 @@ static int has_nothing_left(uid_t user)
 		_exit(ioctl(object, WATCH_SOURCE_ATTACH,
 			    &(struct watch_source_watch){ .fd = q.rd }) != 0);
 	}
-	return waitpid(pid, &status, 0) == pid && status == 0;
+	if (waitpid(pid, &status, 0) != pid)
+		status = -1;
+	snprintf(text, sizeof(text), "%ld", limit);
+	if (limit != -1 && write_file(WATCH_LIMIT, text))
+		return 0;
+	return status == 0;
 }
 
 static long taint(void)
 {
-	FILE *file = fopen("/proc/sys/kernel/tainted", "r");
-	long value = -1;
+	return first_number("/proc/sys/kernel/tainted");
+}
 
-	if (file) {
-		if (fscanf(file, "%ld", &value) != 1)
-			value = -1;
-		fclose(file);
-	}
-	return value;
+static long open_files(void)
+{
+	return first_number("/proc/sys/fs/file-nr");
+}
+
+static long mounts(void)
+{
+	return count_lines("/proc/self/mountinfo");
 }
 
 FIXTURE(torture)
 {
 	long tainted;
+	long files;
+	long mounts;
 };
 
 FIXTURE_SETUP(torture)
@@ -840,6 +888,8 @@ TEST_F_TIMEOUT(torture, everything_at_once_to_the_same_few, 24 * 3600)
 
 	seed = getpid();
 	EXPECT_SOON(has_nothing_left(0));
+	self->files = open_files();
+	self->mounts = mounts();
 	for (place = 0; place < NR_PLACES; place++) {
 		open_an_object(place);
 		open_a_queue(place);
@@ -896,6 +946,9 @@ TEST_F_TIMEOUT(torture, everything_at_once_to_the_same_few, 24 * 3600)
 	EXPECT_SOON(has_nothing_left(0));
 	ASSERT_EQ(0, write_file("/proc/sys/fs/pipe-user-pages-hard", "18"));
 	EXPECT_SOON(has_nothing_left(USER));
+	EXPECT_LT(0, self->files);
+	EXPECT_SOON(open_files() <= self->files);
+	EXPECT_EQ(self->mounts, mounts());
 	EXPECT_EQ(self->tainted, taint());
 }
 
