@@ -350,6 +350,20 @@ impl Model {
         })
     }
 
+    /// Checks whether poll() says that there is something to read.
+    pub fn poll(&mut self, queue: u32, is_ready: bool) -> Verdict {
+        let Some(queue) = self.known(queue) else {
+            return Ok(());
+        };
+        claim(is_ready != queue.items.is_empty(), || {
+            format!(
+                "poll() says {}, and there are {} things to read",
+                if is_ready { "ready" } else { "nothing" },
+                queue.items.len()
+            )
+        })
+    }
+
     /// Checks what FIONREAD says.
     pub fn pending(&mut self, queue: u32, bytes: i32) -> Verdict {
         let Some(queue) = self.known(queue) else {

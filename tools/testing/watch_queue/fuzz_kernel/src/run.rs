@@ -1080,7 +1080,14 @@ impl Lane {
                     events: a(1) as i16,
                     revents: 0,
                 };
-                sys!(SYS_poll, &raw mut one, 1, a(2) * 3);
+                let result = sys!(SYS_poll, &raw mut one, 1, a(2) * 3);
+                let queue = world.queue(a(0)).filter(|_| world.owner(a(0)) & READS != 0);
+                if let (Some(queue), 0..) = (queue, result) {
+                    if one.events & libc::POLLIN != 0 {
+                        let is_ready = one.revents & libc::POLLIN != 0;
+                        world.check(call, world.model().poll(queue, is_ready));
+                    }
+                }
             }
             Poll2 => {
                 let mut two = [0, 1].map(|n| libc::pollfd {
