@@ -107,6 +107,11 @@ pub struct Progress {
     pub busy: AtomicBool,
     /// The call is one that sleeps, before others that somebody may wait for
     pub sleeps: AtomicBool,
+    /// A copy of the file of a call that only ends when all has been read, or 0: the other thread
+    /// may close the file
+    spare: AtomicI32,
+    /// The queue of that
+    spare_queue: AtomicU32,
 }
 
 /// The state of one thread
@@ -687,15 +692,17 @@ impl World {
 
     /// Ends what can only be ended by reading all, or by thawing.
     pub fn rescue(&self) {
+        let ends = (0..FIRST_FIXED)
+            .filter(|slot| self.owner(*slot) & READS != 0)
+            .map(|slot| (self.owner(slot) >> 3, self.file(slot)));
+        let spares = self
+            .lanes
+            .iter()
+            .map(|lane| (lane.spare_queue.load(Relaxed), lane.spare.load(Relaxed)));
         let mut buffer = [0_u8; PAGE];
-        for slot in 0..FIRST_FIXED {
-            let owner = self.owner(slot);
-            if owner & READS == 0 {
-                continue;
-            }
-            self.lose_count(owner >> 3);
+        for (queue, fd) in ends.chain(spares.filter(|(_, fd)| *fd > 0)) {
+            self.lose_count(queue);
             // Not with RWF_NOWAIT, of which files that were opened again know nothing
-            let fd = self.file(slot);
             let flags = sys!(SYS_fcntl, fd, libc::F_GETFL, 0);
             if flags >= 0 {
                 let flags = flags | i64::from(libc::O_NONBLOCK);
@@ -1738,7 +1745,16 @@ impl Lane {
         sys!(SYS_ioctl, fd, libc::FIONREAD, &raw mut bytes);
         let will_end = !has_reader || bytes == 0 || self.is_parallel(world);
         if will_end && world.can_rescue.load(Relaxed) {
+            let progress = &world.lanes[self.which];
+            let reads = world.owner(slot) & READS != 0;
+            let spare = if reads { sys!(SYS_dup, fd) as i32 } else { 0 };
+            progress.spare_queue.store(queue, Relaxed);
+            progress.spare.store(spare, Relaxed);
             sys!(SYS_ioctl, fd, 0x5762, 0);
+            progress.spare.store(0, Relaxed);
+            if spare > 0 {
+                sys!(SYS_close, spare);
+            }
             return;
         }
         let child = fork();
