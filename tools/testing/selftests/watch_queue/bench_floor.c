@@ -40,6 +40,11 @@ static double loop_batch(int length)
 	return run(device, WATCH_FLOOR_LOOP, length, POSTS);
 }
 
+static double lock_batch(int length)
+{
+	return run(device, WATCH_FLOOR_LOCK, length, POSTS);
+}
+
 static double post_batch(int length)
 {
 	return run(device, WATCH_FLOOR_POST, length, POSTS);
@@ -318,6 +323,7 @@ static double bpf_drain_batch(int length)
 
 static const struct operation floors[] = {
 	{ "loop", 16, loop_batch },
+	{ "floor-lock", 16, lock_batch },
 	{ "floor-post", 8, post_batch },
 	{ "floor-post", 16, post_batch },
 	{ "floor-post", 24, post_batch },

@@ -12,6 +12,7 @@
 enum watch_floor_operation {
 	/* of /dev/watch_floor */
 	WATCH_FLOOR_LOOP,	/* A call and nothing more */
+	WATCH_FLOOR_LOCK,	/* Take a lock and let it go, with interrupts off */
 	WATCH_FLOOR_POST,	/* Lock, copy, look at a wait queue */
 	WATCH_FLOOR_KFIFO_IN,
 	WATCH_FLOOR_KFIFO_OUT,

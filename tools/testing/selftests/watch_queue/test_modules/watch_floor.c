@@ -42,6 +42,14 @@ static noinline void floor_nothing(struct watch_list *wlist,
 	barrier();
 }
 
+static noinline void floor_lock(void)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&lock, flags);
+	spin_unlock_irqrestore(&lock, flags);
+}
+
 /* Without watches, filters, credentials and readers */
 static noinline void floor_post(union message *n)
 {
@@ -82,6 +90,9 @@ static long floor_run(struct watch_floor_run *run)
 	case WATCH_FLOOR_LOOP:
 		run->elapsed = timed(run->count, floor_nothing(NULL, &n.header,
 							       current_cred(), 0));
+		return 0;
+	case WATCH_FLOOR_LOCK:
+		run->elapsed = timed(run->count, floor_lock());
 		return 0;
 	case WATCH_FLOOR_POST:
 		run->elapsed = timed(run->count, floor_post(&n));
