@@ -695,6 +695,17 @@ static pid_t start_worker(int worker)
 	return pid;
 }
 
+/*
+ * Another delay of what is traced, under the locks and between the watches of a
+ * post, so that others get there; now and then none, as it goes another way then.
+ */
+static void change_delay(void)
+{
+	static const char * const delays[] = { "0", "20", "100" };
+
+	write_file("/sys/module/watch_pause/parameters/delay", delays[any(ARRAY_SIZE(delays))]);
+}
+
 /* Whoever waits in a read needs something to read, or the end of the file. */
 static void keep_going(void)
 {
@@ -876,6 +887,7 @@ FIXTURE_SETUP(torture)
 FIXTURE_TEARDOWN_PARENT(torture)
 {
 	write_file("/proc/sys/fs/pipe-user-pages-hard", "0");
+	write_file("/sys/module/watch_pause/parameters/delay", "0");
 	chmod("/dev/watch_source", 0600);
 }
 
@@ -904,6 +916,8 @@ TEST_F_TIMEOUT(torture, everything_at_once_to_the_same_few, 24 * 3600)
 		usleep(50000);
 		keep_going();
 		shared->focus = any(NR_PLACES);
+		if (!any(20))
+			change_delay();
 		if (time(NULL) < next_report)
 			continue;
 		next_report += 60;
