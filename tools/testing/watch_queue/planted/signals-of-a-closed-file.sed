@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# Leaves a file on the list of those that get signals to read, if it could not be put on that of signals to write.
+# Leaves a file that is closed on the list of those that get signals when there is something to read.
 # File: queue.rs
 # Found by: fuzz-kernel: BUG: KASAN|Oops|general protection
-/fn set_fasync/,/^    }/ s/if added {/if false {/
+/fn set_fasync/,/^    }/ s/if mode\.reads {/if mode.reads \&\& on {/
