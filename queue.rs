@@ -26,7 +26,7 @@ use self::{
 use crate::{
     filter::{Filter, Rule},
     note::{self, Message, Note},
-    overflow::Overflow,
+    overflow::{Counted, Overflow},
     platform::load_relaxed,
     ring::{self, Batch, Next, Poster, Reader, Span},
     sync::{
@@ -140,6 +140,9 @@ pub(crate) type Borrowed<'a> = ArcBorrow<'a, Queue>;
 struct Posts {
     poster: Poster,
     ends: Ends,
+    /// Whether somebody may wait for something to read, as one look is less than two.  One that
+    /// waits sets it behind having been put on the wait queue or the list of files.
+    may_have_waiters: bool,
     /// Whether `deferred` was ever queued.
     has_deferred: bool,
 }
@@ -253,7 +256,12 @@ impl Queue {
                 sealed: Atomic::new(false),
                 _rest_of_line: Unused::uninit(),
                 posts <- new_raw_lock!(
-                    Posts { poster: Poster::unsized_yet(), ends, has_deferred: false },
+                    Posts {
+                        poster: Poster::unsized_yet(),
+                        ends,
+                        may_have_waiters: false,
+                        has_deferred: false,
+                    },
                     c"watch_queue::posts"
                 ),
                 overflow: Overflow::new(),
@@ -316,9 +324,15 @@ impl Queue {
     /// allow to wake anybody, that happens soon after.
     #[inline(always)]
     pub(crate) fn post(&self, message: &impl Message) {
-        if self.overflow.count() {
-            trace::lose(&self.name, message, Reason::Full);
-            return;
+        if self.overflow.is_on() {
+            let counted = self.overflow.count();
+            if counted == Counted::Lost {
+                trace::lose(&self.name, message, Reason::Full);
+                return;
+            }
+            if counted == Counted::LostOneOfMany {
+                return self.lose_one_of_many(message.note());
+            }
         }
         // SAFETY: Whichever way this goes, it is dropped before another such lock is taken, and
         // before it returns.
@@ -328,9 +342,17 @@ impl Queue {
         if !posts.poster.post_at_once(note) {
             return self.post_slowly(note, posts);
         }
-        if trace::deliver_is_on() || self.has_waiters() {
+        if trace::deliver_is_on() || posts.may_have_waiters {
             self.end_post(note, posts);
         }
+    }
+
+    /// Ends a post whose message was counted as lost without the lock.
+    #[cold]
+    #[inline(never)]
+    fn lose_one_of_many(&self, note: Note<'_>) {
+        self.with_posts(|_| ());
+        trace::lose(&self.name, &note, Reason::Full);
     }
 
     /// Appends a message, or counts it as lost, and ends the post.
@@ -379,6 +401,8 @@ impl Queue {
             if notify {
                 self.notify_readers();
             }
+        } else {
+            posts.may_have_waiters = false;
         }
     }
 
@@ -632,7 +656,7 @@ impl Queue {
             if result != Err(EAGAIN) || !may_wait {
                 break result;
             }
-            let ends_wait = || self.posts.with(|posts| posts.ends_wait());
+            let ends_wait = || self.posts.with(Posts::ends_wait);
             is_ready = match self.readers.wait_once(ends_wait) {
                 Ok(is_ready) => is_ready,
                 Err(error) => return error.to_errno() as isize,
@@ -819,7 +843,9 @@ impl Queue {
             let poster = &posts.poster;
             // A queue without a size counts as one with room: there is nothing to wait for.
             let writable = !poster.is_full() || poster.capacity() == 0;
-            (posts.ends, poster.is_readable(), writable)
+            let readable = poster.is_readable();
+            posts.may_have_waiters |= mode.reads;
+            (posts.ends, readable, writable)
         });
         let mut events: Events = 0;
         let mut add = |present, event| {
@@ -853,6 +879,7 @@ impl Queue {
         let mut changed = false;
         if mode.reads {
             changed = self.readable.set(fd, file, on)?;
+            self.posts.with(|posts| posts.may_have_waiters |= on);
         }
         if mode.writes {
             let added = changed;
@@ -963,9 +990,11 @@ impl Posts {
         false
     }
 
-    /// Returns whether a reader that waits should wake.
-    fn ends_wait(&self) -> bool {
-        self.poster.is_readable() || self.ends.writers == 0
+    /// Returns whether a reader that is on the wait queue should wake.
+    fn ends_wait(&mut self) -> bool {
+        let ends_wait = self.poster.is_readable() || self.ends.writers == 0;
+        self.may_have_waiters |= !ends_wait;
+        ends_wait
     }
 }
 

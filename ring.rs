@@ -822,6 +822,7 @@ impl Reader {
 #[kernel::prelude::kunit_tests(watch_queue_ring)]
 mod tests {
     use super::*;
+    use crate::overflow::Counted;
 
     /// Posts a message of `length` bytes, each of which is `value` but the one that says so.
     fn post(
@@ -872,14 +873,15 @@ mod tests {
             assert!(post(&mut poster, &overflow, note::MAX_LEN, 1) == Ok(()));
         }
         assert!(poster.is_full());
-        assert!(!overflow.count());
+        assert!(!overflow.is_on());
         assert!(post(&mut poster, &overflow, 8, 1) == Err(Full));
         assert!(post(&mut poster, &overflow, 8, 1) == Err(Full));
         for _ in 0..3 {
-            assert!(overflow.count());
+            assert!(overflow.is_on());
+            assert!(overflow.count() == Counted::Lost);
         }
         poster.settle(&overflow);
-        assert!(!overflow.count());
+        assert!(!overflow.is_on());
         assert_eq!(read(&mut poster, &mut reader, 1).0, 32);
         assert_eq!(poster.pending_loss(), 5);
         let totals = Totals {

@@ -22,24 +22,57 @@ pub(crate) struct Overflow(Atomic<u32>);
 /// Losses are counted here.
 const ON: u32 = 1 << 31;
 
-/// The number of messages that can be counted before a poster has to take the lock, so that it is
-/// never [`ON`], with as many more as there can be posters at once: so small in tests that they get
-/// there.
+/// The number of messages after which a poster has to take the lock, so that this is never more
+/// than it can hold, with as many more as there can be posters at once: so small in tests that they
+/// get there.
 const MOST: u32 = if cfg!(any(test, fuzzing)) { 2 } else { 1 << 30 };
+
+/// What has become of a message that was to be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// It was counted as lost.
+    Lost,
+    /// As above, and so many were that [`Overflow::end`] has to be called.
+    LostOneOfMany,
+    /// It came too late to be counted.
+    TooLate,
+}
+
+impl Counted {
+    /// Returns whether the message is lost.
+    #[cfg(any(test, fuzzing, CONFIG_WATCH_QUEUE_KUNIT_TEST))]
+    pub(crate) fn is_lost(self) -> bool {
+        self != Self::TooLate
+    }
+}
 
 impl Overflow {
     pub(crate) fn new() -> Self {
         Self(Atomic::new(0))
     }
 
-    /// Counts a message as lost if it is sure to be, and returns whether it was.
+    /// Returns whether losses are counted here, which can change at once.
+    ///
+    /// Whoever posts to a queue that is not full only reads.
     #[inline(always)]
-    pub(crate) fn count(&self) -> bool {
-        // Whoever posts to a queue that is not full only reads.
-        //
+    pub(crate) fn is_on(&self) -> bool {
+        // The sign is one instruction less than the bit.
+        (load_relaxed(&self.0) as i32) < 0
+    }
+
+    /// Counts a message as lost if it still is sure to be.
+    #[inline(always)]
+    pub(crate) fn count(&self) -> Counted {
         // INVARIANT: If losses are still counted, one more message was lost.  If not, it has come
         // too late, and the caller takes the lock.
-        load_relaxed(&self.0).wrapping_sub(ON) < MOST && self.0.fetch_add(1, Relaxed) >= ON
+        let before = self.0.fetch_add(1, Relaxed);
+        if (before as i32) < (ON + MOST) as i32 {
+            Counted::Lost
+        } else if before >= ON {
+            Counted::LostOneOfMany
+        } else {
+            Counted::TooLate
+        }
     }
 
     /// Begins to count: the next message is lost.

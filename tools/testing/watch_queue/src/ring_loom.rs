@@ -5,7 +5,7 @@
 
 use crate::{
     note::{Header, Note, MIN_LEN},
-    overflow::Overflow,
+    overflow::{Counted, Overflow},
     platform::Arc,
     ring::{split, Next, Poster, Reader},
 };
@@ -44,13 +44,18 @@ struct Posts {
 impl Posts {
     /// Posts a message, and returns whether it was lost.
     fn post(&self, note: Note<'_>) -> bool {
-        self.overflow.count()
-            || self
-                .poster
-                .lock()
-                .unwrap()
-                .post(note, &self.overflow)
-                .is_err()
+        if self.overflow.is_on() {
+            match self.overflow.count() {
+                Counted::Lost => return true,
+                Counted::LostOneOfMany => {
+                    self.with(|_| ());
+                    return true;
+                }
+                Counted::TooLate => {}
+            }
+        }
+        let poster = &mut *self.poster.lock().unwrap();
+        poster.post(note, &self.overflow).is_err()
     }
 
     /// Calls `f` with the poster, in which all losses are counted.
@@ -167,6 +172,8 @@ fn a_store_that_does_not_release_is_found() {
 /// A reader that waits, as `sync/wait.rs` has it: on a wait queue with a lock of its own.
 struct Waiting {
     posts: Posts,
+    /// Whether posters look for a reader.  It changes with the lock of `posts`.
+    may_have_waiters: AtomicBool,
     /// Whether the reader is on the queue, as `waitqueue_active()` sees it: without the lock.
     is_active: AtomicBool,
     is_woken: Mutex<bool>,
@@ -176,12 +183,21 @@ struct Waiting {
 impl Waiting {
     /// Puts the reader on the queue.
     fn enqueue(&self) {
-        let _lock = self.is_woken.lock().unwrap();
+        let mut is_woken = self.is_woken.lock().unwrap();
         self.is_active.store(true, Relaxed);
+        *is_woken = false;
     }
 
-    fn is_readable(&self) -> bool {
-        self.posts.with(|poster| poster.is_readable())
+    /// Returns whether more than `read` messages have been posted.  If not, posters look for the
+    /// reader, unless that does not say that it waits.
+    fn is_readable(&self, read: u32, order: Order) -> bool {
+        self.posts.with(|poster| {
+            let is_readable = poster.queued() > read;
+            if !is_readable && !matches!(order, Order::ReaderSaysNothing) {
+                self.may_have_waiters.store(true, Relaxed);
+            }
+            is_readable
+        })
     }
 
     fn sleep(&self) {
@@ -209,13 +225,20 @@ enum Order {
     ReaderLooksFirst,
     /// The poster looks for a reader without the posters' lock, before it takes that.
     PosterLooksOutside,
+    /// The reader does not say that it waits.
+    ReaderSaysNothing,
 }
 
-/// One reader waits for a message of one poster.  A wake-up that is lost is a deadlock.
-fn wait_for_one(order: Order, is_deferred: bool) {
+/// One reader waits for each message of one poster.  A wake-up that is lost
+/// is a deadlock.
+fn wait_for_each(order: Order, is_deferred: bool) {
+    // A thread that wakes for each of two would have more interleavings than there is time for.
+    let messages = if is_deferred { 1 } else { 2 };
     loom::model(move || {
-        let (poster, _reader) = split(1).unwrap();
+        let (poster, _reader) = split(messages).unwrap();
         let waiting = Arc::new(Waiting {
+            // Left from a reader before
+            may_have_waiters: AtomicBool::new(true),
             posts: Posts {
                 poster: Mutex::new(poster),
                 overflow: Overflow::new(),
@@ -229,33 +252,44 @@ fn wait_for_one(order: Order, is_deferred: bool) {
             thread::spawn(move || {
                 let bytes = message(8, 1, 0);
                 let note = Note::new(&bytes).unwrap();
-                let mut is_active = waiting.is_active.load(Relaxed);
-                {
-                    let mut poster = waiting.posts.poster.lock().unwrap();
-                    poster.post(note, &waiting.posts.overflow).unwrap();
-                    if !matches!(order, Order::PosterLooksOutside) {
-                        is_active = waiting.is_active.load(Relaxed);
+                for _ in 0..messages {
+                    let mut is_active = waiting.is_active.load(Relaxed);
+                    {
+                        let mut poster = waiting.posts.poster.lock().unwrap();
+                        poster.post(note, &waiting.posts.overflow).unwrap();
+                        if !matches!(order, Order::PosterLooksOutside) {
+                            is_active = waiting.may_have_waiters.load(Relaxed)
+                                && waiting.is_active.load(Relaxed);
+                        }
+                        if !is_active {
+                            waiting.may_have_waiters.store(false, Relaxed);
+                        }
                     }
-                }
-                if is_active && is_deferred {
-                    thread::spawn(move || waiting.wake());
-                } else if is_active {
-                    waiting.wake();
+                    if is_active && is_deferred {
+                        let waiting = waiting.clone();
+                        thread::spawn(move || waiting.wake());
+                    } else if is_active {
+                        waiting.wake();
+                    }
                 }
             })
         };
 
-        let mut is_readable = false;
-        if matches!(order, Order::ReaderLooksFirst) {
-            is_readable = waiting.is_readable();
-        }
-        waiting.enqueue();
-        if !matches!(order, Order::ReaderLooksFirst) {
-            is_readable = waiting.is_readable();
-        }
-        if !is_readable {
-            waiting.sleep();
-            assert!(waiting.is_readable());
+        for read in 0..messages {
+            loop {
+                let mut is_readable = false;
+                if matches!(order, Order::ReaderLooksFirst) {
+                    is_readable = waiting.is_readable(read, order);
+                }
+                waiting.enqueue();
+                if !matches!(order, Order::ReaderLooksFirst) {
+                    is_readable = waiting.is_readable(read, order);
+                }
+                if is_readable {
+                    break;
+                }
+                waiting.sleep();
+            }
         }
         poster.join().unwrap();
     });
@@ -263,22 +297,28 @@ fn wait_for_one(order: Order, is_deferred: bool) {
 
 #[test]
 fn no_wake_up_is_lost() {
-    wait_for_one(Order::Right, false);
+    wait_for_each(Order::Right, false);
 }
 
 #[test]
 fn no_wake_up_that_is_deferred_is_lost() {
-    wait_for_one(Order::Right, true);
+    wait_for_each(Order::Right, true);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn a_reader_that_looks_before_it_is_on_the_queue_is_found() {
-    wait_for_one(Order::ReaderLooksFirst, false);
+    wait_for_each(Order::ReaderLooksFirst, false);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn a_poster_that_looks_for_readers_without_the_lock_is_found() {
-    wait_for_one(Order::PosterLooksOutside, false);
+    wait_for_each(Order::PosterLooksOutside, false);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_reader_that_does_not_say_that_it_waits_is_found() {
+    wait_for_each(Order::ReaderSaysNothing, false);
 }

@@ -4,9 +4,9 @@
 
 use crate::{
     note::{self, Note, MAX_LEN, MAX_LOST, MIN_LEN},
-    overflow::Overflow,
+    overflow::{Counted, Overflow},
     ring::{split, Next, Poster},
-    ring_model::{check, message, Step},
+    ring_model::{check, count, message, Step},
 };
 use proptest::prelude::*;
 
@@ -48,7 +48,7 @@ fn ten_million_posts_into_a_full_ring_add_up() {
     let bytes = message(MIN_LEN, 1);
     let note = Note::new(&bytes).unwrap();
     for _ in 0..POSTS {
-        if !overflow.count() {
+        if !count(&overflow, &mut poster) {
             let _ = poster.post(note, &overflow);
         }
     }
@@ -265,8 +265,8 @@ fn the_number_of_lost_messages_grows_beyond_32_bits() {
     let (mut poster, _reader) = split(1).unwrap();
     poster.post(note, &overflow).unwrap();
     poster.post(note, &overflow).unwrap_err();
-    assert!(overflow.count());
-    assert!(overflow.count());
+    assert!(overflow.count().is_lost());
+    assert!(overflow.count().is_lost());
     poster.pretend_lost(MAX - 1);
     poster.settle(&overflow);
     assert_eq!(poster.lost(), MAX + 1);
@@ -294,18 +294,21 @@ fn what_a_record_does_not_hold_of_a_sealed_loss_stays() {
 #[test]
 fn losses_that_take_no_lock_are_counted_to_the_last() {
     let overflow = Overflow::new();
-    assert!(!overflow.count());
+    assert!(!overflow.is_on());
+    assert_eq!(overflow.count(), Counted::TooLate);
     assert_eq!(overflow.end(), 0);
     overflow.begin();
+    assert!(overflow.is_on());
     assert_eq!(overflow.end(), 0);
-    assert!(!overflow.count());
+    assert!(!overflow.is_on());
     overflow.begin();
-    let counted = (0..10).filter(|_| overflow.count()).count();
+    let counted: Vec<_> = (0..4).map(|_| overflow.count()).collect();
     // There is an end to it, and whoever gets there has to take the lock.
-    assert_eq!(counted, 2);
-    assert_eq!(overflow.end(), 2);
+    let (lost, many) = (Counted::Lost, Counted::LostOneOfMany);
+    assert_eq!(counted, [lost, lost, many, many]);
+    assert_eq!(overflow.end(), 4);
     assert_eq!(overflow.end(), 0);
-    assert!(!overflow.count());
+    assert_eq!(overflow.count(), Counted::TooLate);
 }
 
 #[test]
