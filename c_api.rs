@@ -98,7 +98,7 @@ pub(crate) unsafe extern "C" fn get_watch_queue(fd: c_int) -> *mut bindings::wat
 pub(crate) unsafe extern "C" fn put_watch_queue(wqueue: *mut bindings::watch_queue) {
     // SAFETY: `get_watch_queue()` made the pointer with `Arc::into_raw()`, and the reference is the
     // caller's to drop.
-    drop(unsafe { Arc::<Queue>::from_raw(wqueue.cast()) });
+    Queue::put(unsafe { Arc::from_raw(wqueue.cast()) });
 }
 
 /// Initialises a watch.
@@ -195,8 +195,8 @@ pub(crate) unsafe extern "C" fn remove_watch_from_object(
 #[export]
 pub(crate) unsafe extern "C" fn __post_watch_notification(
     watch: *mut bindings::watch,
-    n: *mut bindings::watch_notification,
     cred: *const bindings::cred,
+    n: *mut bindings::watch_notification,
 ) {
     // SAFETY: The source has made the message, and does not use it meanwhile.
     let Some(message) = (unsafe { Outgoing::from_raw(n) }) else {
@@ -207,5 +207,5 @@ pub(crate) unsafe extern "C" fn __post_watch_notification(
     let at = unsafe { Walk::from_raw(watch) };
     // SAFETY: The source has a reference to the credentials, or they are the current task's.
     let cause = unsafe { Credential::from_ptr(cred) };
-    watch::post_from(at, message, cause);
+    watch::post_from(at, cause, message);
 }

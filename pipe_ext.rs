@@ -246,6 +246,7 @@ pub(crate) unsafe fn put_inode(inode: *mut bindings::inode) {
     drop(locked);
     if let Some(queue) = queue {
         queue.close();
+        Queue::put(queue);
     }
 }
 

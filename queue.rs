@@ -11,6 +11,7 @@ use kernel::{
     sync::{
         atomic::{Atomic, Relaxed},
         new_mutex, new_spinlock, rcu, Arc, ArcBorrow, Mutex, MutexGuard, SpinLock,
+        UniqueArc,
     },
 };
 
@@ -33,6 +34,7 @@ use crate::{
         irq_work::IrqWork,
         lock::{new_raw_lock, Held, RawLock},
         rcu_cell::{RcuBox, RcuCell},
+        read_once,
         wait::{new_wait_queue, Events, PollTable, WaitQueue, ERROR, HANGUP, READABLE, WRITABLE},
     },
     trace::{self, Reason},
@@ -279,6 +281,16 @@ impl Queue {
             }),
             GFP_KERNEL_ACCOUNT,
         )
+    }
+
+    /// Drops a reference.
+    ///
+    /// Less for all but the last one, which has a function of its own.
+    #[inline(always)]
+    pub(crate) fn put(queue: Arc<Self>) {
+        if let Some(queue) = Arc::into_unique_or_drop(queue) {
+            free(queue);
+        }
     }
 
     /// Returns the name of the queue in trace events.
@@ -903,7 +915,8 @@ impl Queue {
     ///
     /// `EPERM` if not.
     pub(crate) fn permit(&self, mode: Mode) -> Result {
-        if mode.writes || !self.sealed.load(Relaxed) {
+        // SAFETY: This is an atomic that is borrowed.
+        if !unsafe { read_once(self.sealed.as_ptr()) } || mode.writes {
             Ok(())
         } else {
             Err(EPERM)
@@ -959,17 +972,17 @@ impl Queue {
     /// The watches refer to the queue for a grace period longer, and its filter goes with it.
     pub(crate) fn close(&self) {
         watch::detach_all(self);
-        let (poster, has_deferred) = self.with_posts(|posts| {
-            let poster = mem::replace(&mut posts.poster, Poster::unsized_yet());
-            (poster, posts.has_deferred)
+        let (memory, has_deferred) = self.with_posts(|posts| {
+            let memory = posts.poster.close();
+            (memory, posts.has_deferred)
         });
         if has_deferred {
             // It is never queued again: nobody waits any more, which posters see under their lock.
             self.deferred.sync();
         }
         *self.reads.lock() = Reads::Unsized;
-        // This is the last half of the ring, which frees its memory.
-        drop(poster);
+        // This is the last half of the ring, which frees it.
+        drop(memory);
     }
 }
 
@@ -996,6 +1009,13 @@ impl Posts {
         self.may_have_waiters |= !ends_wait;
         ends_wait
     }
+}
+
+/// Frees a queue to which nobody has another reference.
+#[cold]
+#[inline(never)]
+fn free(queue: Pin<UniqueArc<Queue>>) {
+    drop(queue);
 }
 
 /// Notifies readers of what has been posted in a context that did not allow it.

@@ -383,6 +383,14 @@ impl Poster {
         }
     }
 
+    /// Loses all messages from now on, and returns this half of the memory, which is freed when
+    /// both are dropped.
+    pub(crate) fn close(&mut self) -> impl Sized {
+        // INVARIANT: There is no ring, and no message in it.
+        (self.capacity, self.tail, self.limit) = (0, self.head, self.head);
+        self.ring.take()
+    }
+
     /// Appends a message, or counts it as lost.
     ///
     /// If it is lost, `overflow` counts those that follow.  It is the same one every time.

@@ -156,7 +156,7 @@ pub(crate) fn detach_all(queue: &Queue) {
             watches.close();
             watches.take_some(context)
         });
-        watches.release();
+        watches.release_few();
         if is_last {
             break;
         }
@@ -196,7 +196,7 @@ pub(crate) fn post(list: &WatchList, message: Outgoing<'_>, cause: &Credential, 
     let mut next = list.walk(&rcu);
     while let Some(at) = next {
         if at.watch().id() == id {
-            return post_from(at, message, cause);
+            return post_from(at, cause, message);
         }
         next = at.next();
     }
@@ -207,21 +207,21 @@ pub(crate) fn post(list: &WatchList, message: Outgoing<'_>, cause: &Credential, 
 ///
 /// Context: Any but NMI.
 #[inline(always)]
-pub(crate) fn post_from(at: Walk<'_>, message: Outgoing<'_>, cause: &Credential) {
+pub(crate) fn post_from(at: Walk<'_>, cause: &Credential, message: Outgoing<'_>) {
     // Nothing is left to do after any of these calls, so nothing has to be saved for them.
     let watch = at.watch();
     let queue = watch.queue();
     match queue.filter(at.rcu()) {
-        None if at.is_last() => deliver(watch, message, cause),
-        None => deliver_from(at, message, cause),
+        None if at.is_last() => deliver(watch, cause, message),
+        None => deliver_from(at, cause, message),
         Some(filter) if rejects(filter, &message, watch) => {
             if at.is_last() {
                 queue.count_rejected();
             } else {
-                reject_from(at, message, cause);
+                reject_from(at, cause, message);
             }
         }
-        Some(_) => filter_from(at, message, cause),
+        Some(_) => filter_from(at, cause, message),
     }
 }
 
@@ -233,7 +233,7 @@ fn rejects(filter: &Filter, message: &Outgoing<'_>, watch: &Watch) -> bool {
 
 /// Posts a message to the queue of `watch`, which accepts it, unless a security module denies it.
 #[inline(never)]
-fn deliver(watch: &Watch, mut message: Outgoing<'_>, cause: &Credential) {
+fn deliver(watch: &Watch, cause: &Credential, mut message: Outgoing<'_>) {
     let queue = watch.queue();
     let message = message.address_to(watch);
     if watch.may_receive(&message, cause) {
@@ -246,10 +246,10 @@ fn deliver(watch: &Watch, mut message: Outgoing<'_>, cause: &Credential) {
 /// Posts a message to the queue of the watch at `at`, which accepts it, and to the queues behind it
 /// that do.
 #[inline(never)]
-fn deliver_from(mut at: Walk<'_>, mut message: Outgoing<'_>, cause: &Credential) {
+fn deliver_from(mut at: Walk<'_>, cause: &Credential, mut message: Outgoing<'_>) {
     let id = at.watch().id();
     loop {
-        deliver(at.watch(), message.reborrow(), cause);
+        deliver(at.watch(), cause, message.reborrow());
         match find(at.next(), &mut message, id) {
             Some(next) => at = next,
             None => break,
@@ -259,21 +259,21 @@ fn deliver_from(mut at: Walk<'_>, mut message: Outgoing<'_>, cause: &Credential)
 
 /// Posts a message to the queues, from that of the watch at `at` on, that accept it.
 #[inline(never)]
-fn filter_from(at: Walk<'_>, mut message: Outgoing<'_>, cause: &Credential) {
+fn filter_from(at: Walk<'_>, cause: &Credential, mut message: Outgoing<'_>) {
     let id = at.watch().id();
     if let Some(at) = find(Some(at), &mut message, id) {
-        deliver_from(at, message, cause);
+        deliver_from(at, cause, message);
     }
 }
 
 /// Posts a message to the queues behind that of the watch at `at`, which rejects it, that accept
 /// it.
 #[inline(never)]
-fn reject_from(at: Walk<'_>, mut message: Outgoing<'_>, cause: &Credential) {
+fn reject_from(at: Walk<'_>, cause: &Credential, mut message: Outgoing<'_>) {
     let id = at.watch().id();
     at.watch().queue().count_rejected();
     if let Some(at) = find(at.next(), &mut message, id) {
-        deliver_from(at, message, cause);
+        deliver_from(at, cause, message);
     }
 }
 

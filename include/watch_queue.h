@@ -95,9 +95,8 @@ struct watch_list {
 	bool			counts;
 };
 
-void __post_watch_notification(struct watch *watch,
-			       struct watch_notification *n,
-			       const struct cred *cred);
+void __post_watch_notification(struct watch *watch, const struct cred *cred,
+			       struct watch_notification *n);
 u64 __percpu *watch_queue_alloc_count(void);
 u64 watch_queue_sum_count(u64 __percpu *count);
 bool watch_queue_may_wake(unsigned long flags);
@@ -173,7 +172,7 @@ static inline void post_watch_notification(struct watch_list *wlist,
 	hlist_for_each_entry_rcu(watch, &wlist->watchers, list_node) {
 		if (watch->id == id) {
 			/* It goes on from there. */
-			__post_watch_notification(watch, n, cred);
+			__post_watch_notification(watch, cred, n);
 			break;
 		}
 	}

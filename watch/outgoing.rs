@@ -36,8 +36,8 @@ impl<'a> Outgoing<'a> {
     #[inline(always)]
     pub(crate) unsafe fn from_raw(message: *mut bindings::watch_notification) -> Option<Self> {
         // SAFETY: The caller has a header there.
-        let length = unsafe { (*message).info } & INFO_LENGTH;
-        if (length as usize) < MIN_LEN {
+        let length = note::length_from(unsafe { *message.cast::<u8>().add(LENGTH_OFFSET) });
+        if length < MIN_LEN {
             return None;
         }
         // INVARIANT: The caller has lent as many bytes as the header says, and these are enough.

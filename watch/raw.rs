@@ -482,9 +482,26 @@ impl Batch {
         self.for_each(|watch| watch.notify(id));
     }
 
-    /// Gives the source a last look at each.  May sleep if the source does.
+    /// Gives the source a last look at each, and frees them.  May sleep if the source does.
+    ///
+    /// There are at most [`Batch::FULL`], of which RCU can call back for all at once.
+    #[inline(always)]
+    pub(super) fn release_few(mut self) {
+        self.call_source();
+        if let Some((first, _)) = self.ends.take() {
+            // SAFETY: This was the batch.
+            unsafe { free_later(first) };
+        }
+    }
+
+    /// As [`Batch::release_few`], of any number.
     #[inline(always)]
     pub(super) fn release(self) {
+        self.call_source();
+    }
+
+    #[inline(always)]
+    fn call_source(&self) {
         if let Some(release_watch) = self.release_watch {
             // SAFETY: By the invariants the watches are valid and owned, and this is the function
             // of their list.  The caller holds no locks.
@@ -511,14 +528,24 @@ impl Drop for Batch {
             // SAFETY: As above.
             let rest = unsafe { (*next_in_batch(cut)).take() };
             self.ends = rest.map(|next| (next, last));
-            // SAFETY: As above.
-            let rcu = unsafe { &raw mut (*first.as_ptr()).__bindgen_anon_1.rcu };
-            // SAFETY: By the invariants the watch is in no tree, so the memory of `queue_node` can
-            // be that of `rcu`, which does not reach to `rb_left`.  It is owned, so this happens
-            // once.
-            unsafe { bindings::call_rcu(rcu, Some(free_batch)) };
+            // SAFETY: What has been cut off is a batch, which nobody has any more.
+            unsafe { free_later(first) };
         }
     }
+}
+
+/// Has a batch freed after a grace period.
+///
+/// # Safety
+///
+/// `first` is the first watch of a [`Batch`], which nobody has any more.
+#[inline(always)]
+unsafe fn free_later(first: NonNull<bindings::watch>) {
+    // SAFETY: By the invariants of a batch the watch is valid.
+    let rcu = unsafe { &raw mut (*first.as_ptr()).__bindgen_anon_1.rcu };
+    // SAFETY: By these the watch is in no tree, so the memory of `queue_node` can be that of `rcu`,
+    // which does not reach to `rb_left`.  It is owned, so this happens once.
+    unsafe { bindings::call_rcu(rcu, Some(free_batch)) };
 }
 
 const _: () =
@@ -553,12 +580,12 @@ unsafe extern "C" fn free(rcu: *mut bindings::callback_head) {
 ///
 /// # Safety
 ///
-/// For [`Batch::drop`] to give to `call_rcu()`.
+/// For [`free_later`] to give to `call_rcu()`.
 unsafe extern "C" fn free_batch(rcu: *mut bindings::callback_head) {
-    // SAFETY: `drop()` gave the `rcu` of a watch.
+    // SAFETY: `free_later()` gave the `rcu` of a watch.
     let mut watch = unsafe { container_of!(rcu, bindings::watch, __bindgen_anon_1.rcu) };
     loop {
-        // SAFETY: `drop()` gave up a batch.
+        // SAFETY: `free_later()` gave up a batch.
         let next = unsafe { *next_in_batch(NonNull::new_unchecked(watch)) };
         // SAFETY: Nobody sees the watch any more.
         unsafe { free_watch(watch) };
@@ -578,7 +605,7 @@ unsafe fn free_watch(watch: *mut bindings::watch) {
     // SAFETY: The caller has the watch alone.
     let (queue, cred) = unsafe { ((*watch).queue, (*watch).cred) };
     // SAFETY: By the invariants of `Watch` it owns a reference to its queue.
-    drop(unsafe { Arc::<Queue>::from_raw(queue.cast()) });
+    Queue::put(unsafe { Arc::from_raw(queue.cast()) });
     // INVARIANT: By those of `Watch` it owns a `Watcher`, so these came from there.
     // SAFETY: So they are not null.
     drop(Watcher(unsafe { NonNull::new_unchecked(cred.cast_mut()) }));

@@ -134,11 +134,11 @@ impl Watches {
     /// Returns those that were still on it, and whether the tree is empty now.
     pub(super) fn take_some(&mut self, context: &Context) -> (Batch, bool) {
         let mut batch = Batch::new();
-        // SAFETY: By the invariants this is a tree.
-        let first = NonNull::new(unsafe { bindings::rb_first(&raw const self.root) });
-        let Some(first) = first else {
+        let Some(first) = self.first() else {
             return (batch, true);
         };
+        // SAFETY: The node is in the tree.
+        let is_only = unsafe { self.is_only(first) };
         // SAFETY: The node is in the tree.
         let list = unsafe { self.watch_of(first) }.list();
         // SAFETY: By the invariants the list is valid.  It is freed only after all its watches have
@@ -152,8 +152,12 @@ impl Watches {
                 if unsafe { self.watch_of(node) }.list() != locked.as_ptr() {
                     break;
                 }
-                // SAFETY: The node is in the tree.
-                next = NonNull::new(unsafe { bindings::rb_next(node.as_ptr()) });
+                next = if is_only {
+                    None
+                } else {
+                    // SAFETY: The node is in the tree.
+                    NonNull::new(unsafe { bindings::rb_next(node.as_ptr()) })
+                };
                 // SAFETY: As above.
                 let off_tree = unsafe { self.take_node(node) };
                 // SAFETY: This is its list.
@@ -192,14 +196,44 @@ impl Watches {
         }
     }
 
+    /// Returns the first node.
+    #[inline(always)]
+    fn first(&self) -> Option<NonNull<bindings::rb_node>> {
+        let mut first = NonNull::new(self.root.rb_node)?;
+        // SAFETY: The node is in the tree, so it is valid.
+        while let Some(left) = NonNull::new(unsafe { first.as_ref() }.rb_left) {
+            first = left;
+        }
+        Some(first)
+    }
+
+    /// Returns whether there is no other node.
+    ///
+    /// # Safety
+    ///
+    /// The node is in this tree.
+    #[inline(always)]
+    unsafe fn is_only(&self, node: NonNull<bindings::rb_node>) -> bool {
+        // SAFETY: The node is in the tree, so it is valid.
+        let (left, right) = unsafe { ((*node.as_ptr()).rb_left, (*node.as_ptr()).rb_right) };
+        self.root.rb_node == node.as_ptr() && left.is_null() && right.is_null()
+    }
+
     /// Takes a node out of the tree.
     ///
     /// # Safety
     ///
     /// The node is in this tree.
+    #[inline(always)]
     unsafe fn erase(&mut self, node: *mut bindings::rb_node) {
-        // SAFETY: The caller has a node of this tree.
-        unsafe { bindings::rb_erase(node, &raw mut self.root) };
+        // SAFETY: It is in the tree, so it is at some address.
+        if unsafe { self.is_only(NonNull::new_unchecked(node)) } {
+            // Most queues watch one object.
+            self.root.rb_node = ptr::null_mut();
+        } else {
+            // SAFETY: The caller has a node of this tree.
+            unsafe { bindings::rb_erase(node, &raw mut self.root) };
+        }
         // SAFETY: It is in no tree now.
         unsafe { raw::clear(node) };
     }
