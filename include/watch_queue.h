@@ -19,6 +19,8 @@
 #include <linux/atomic.h>
 #include <linux/errno.h>
 #include <linux/kconfig.h>
+#include <linux/lockdep.h>
+#include <linux/preempt.h>
 #include <linux/rbtree.h>
 #include <linux/rculist.h>
 #include <linux/rcupdate.h>
@@ -168,6 +170,7 @@ static inline void post_watch_notification(struct watch_list *wlist,
 
 	if (likely(!wlist))
 		return;
+	lockdep_assert(!in_nmi());
 	rcu_read_lock();
 	hlist_for_each_entry_rcu(watch, &wlist->watchers, list_node) {
 		if (watch->id == id) {
