@@ -2,6 +2,7 @@
 /* Posting in contexts that the C implementation does not survive, or not as it should */
 
 #include "source_fixture.h"
+#include "uring.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -76,6 +77,20 @@ static int wait_in_exclusive_epoll(int fd)
 	return wait_in_epoll(fd, EPOLLEXCLUSIVE);
 }
 
+static int wait_in_uring(int fd)
+{
+	struct io_uring_sqe sqe = {
+		.opcode = IORING_OP_POLL_ADD,
+		.fd = fd,
+		.poll32_events = POLLIN,
+	};
+	struct uring ring;
+	int result;
+
+	return !open_uring(&ring) && submit(&ring, &sqe) == 1 &&
+	       !reap(&ring, 1, &result) && (result & POLLIN);
+}
+
 static int wait_for_sigio(int fd)
 {
 	struct timespec timeout = { .tv_sec = SECONDS };
@@ -89,7 +104,7 @@ static int wait_for_sigio(int fd)
 
 static int (*const waits[])(int fd) = {
 	wait_in_read, wait_in_poll, wait_in_level_epoll, wait_in_edge_epoll,
-	wait_in_exclusive_epoll, wait_for_sigio,
+	wait_in_exclusive_epoll, wait_in_uring, wait_for_sigio,
 };
 
 #define NR_WAITS	ARRAY_SIZE(waits)

@@ -5,6 +5,7 @@
  */
 
 #include "source_fixture.h"
+#include "uring.h"
 
 #include <poll.h>
 #include <sched.h>
@@ -16,7 +17,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define SECONDS		3
+#define SECONDS		2
 
 /*
  * For how many messages somebody has waited, or is about to wait; -1 if there
@@ -33,8 +34,11 @@ static void be_late(int signal)
 	is_late = 1;
 }
 
-static int post_when_awaited(int source)
+static int post_when_awaited(int source, int context)
 {
+	struct watch_source_post args = {
+		.id = ID, .type = 5, .length = 8, .count = 1, .context = context,
+	};
 	unsigned int seed = getpid();
 	int round;
 
@@ -48,15 +52,15 @@ static int post_when_awaited(int source)
 			break;
 		while (*awaited && idle-- > 0)
 			;
-		if (post_some(source, 5, 0, 8, 1))
+		if (post(source, &args))
 			return 1;
 	}
 	return 0;
 }
 
 /* `wait` returns 1 when there is something to read of `fd`. */
-static void miss_nothing(struct __test_metadata *_metadata, int source, int queue,
-			 int (*wait)(int fd), int fd)
+static void miss_nothing_from(struct __test_metadata *_metadata, int context, int source,
+			      int queue, int (*wait)(int fd), int fd)
 {
 	struct sigaction action = { .sa_handler = be_late };
 	unsigned char buffer[128];
@@ -64,14 +68,12 @@ static void miss_nothing(struct __test_metadata *_metadata, int source, int queu
 	int round, status;
 	pid_t poster;
 
-	awaited = mmap(NULL, sizeof(*awaited), PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, awaited);
-	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	*awaited = 0;
 	poster = fork();
 	ASSERT_NE(-1, poster);
 	if (poster == 0)
-		_exit(post_when_awaited(source));
+		_exit(post_when_awaited(source, context));
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
 	for (round = 1; time(NULL) < end; round++) {
 		alarm(20);
 		*awaited = round;
@@ -87,10 +89,61 @@ static void miss_nothing(struct __test_metadata *_metadata, int source, int queu
 	EXPECT_EQ(0, status);
 }
 
-TEST_F_TIMEOUT(source, no_wake_up_of_read_is_missed, 120)
+/*
+ * Posts that wake by themselves; and, which is beyond mainline, those that have
+ * irq_work do it, because interrupts are off.
+ */
+FIXTURE(wake)
+{
+	struct queue q;
+	int source;
+};
+
+FIXTURE_VARIANT(wake)
+{
+	int context;
+};
+
+FIXTURE_VARIANT_ADD(wake, at_once)
+{
+	.context = WATCH_SOURCE_PROCESS,
+};
+
+FIXTURE_VARIANT_ADD(wake, beyond_mainline_by_irq_work)
+{
+	.context = WATCH_SOURCE_INTERRUPTS_OFF,
+};
+
+FIXTURE_SETUP(wake)
+{
+	self->source = open_source();
+	if (self->source == -1)
+		SKIP(return, "no /dev/watch_source: load watch_source.ko");
+	awaited = mmap(NULL, sizeof(*awaited), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, awaited);
+	ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
+	ASSERT_EQ(0, set_size(&self->q, 32));
+	ASSERT_EQ(0, attach(self->source, self->q.rd, ID, TAG));
+}
+
+FIXTURE_TEARDOWN(wake)
+{
+	close(self->q.rd);
+	close(self->q.wr);
+	close(self->source);
+}
+
+static void miss_nothing(struct __test_metadata *_metadata, FIXTURE_DATA(wake) *self,
+			 const FIXTURE_VARIANT(wake) *variant, int (*wait)(int fd), int fd)
+{
+	miss_nothing_from(_metadata, variant->context, self->source, self->q.rd, wait, fd);
+}
+
+TEST_F_TIMEOUT(wake, none_of_read_is_missed, 120)
 {
 	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, 0));
-	miss_nothing(_metadata, self->fd, self->q.rd, NULL, -1);
+	miss_nothing(_metadata, self, variant, NULL, -1);
 }
 
 static int wait_with_poll(int fd)
@@ -100,9 +153,26 @@ static int wait_with_poll(int fd)
 	return poll(&pollfd, 1, -1);
 }
 
-TEST_F_TIMEOUT(source, no_wake_up_of_poll_is_missed, 120)
+TEST_F_TIMEOUT(wake, none_of_poll_is_missed, 120)
 {
-	miss_nothing(_metadata, self->fd, self->q.rd, wait_with_poll, self->q.rd);
+	miss_nothing(_metadata, self, variant, wait_with_poll, self->q.rd);
+}
+
+/* Looks again and again, and never waits */
+static int wait_by_looking(int fd)
+{
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+	int found;
+
+	do {
+		found = poll(&pollfd, 1, 0);
+	} while (found == 0 && !is_late);
+	return found;
+}
+
+TEST_F_TIMEOUT(wake, one_that_only_looks_sees_each_message, 120)
+{
+	miss_nothing(_metadata, self, variant, wait_by_looking, self->q.rd);
 }
 
 static int wait_with_epoll(int fd)
@@ -112,13 +182,77 @@ static int wait_with_epoll(int fd)
 	return epoll_wait(fd, &event, 1, -1);
 }
 
-TEST_F_TIMEOUT(source, no_wake_up_of_epoll_is_missed, 120)
+static int epoll_of(int fd, uint32_t events)
 {
-	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+	struct epoll_event event = { .events = EPOLLIN | events };
 	int epoll = epoll_create1(0);
 
-	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, self->q.rd, &event));
-	miss_nothing(_metadata, self->fd, self->q.rd, wait_with_epoll, epoll);
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) ? -1 : epoll;
+}
+
+TEST_F_TIMEOUT(wake, none_of_level_epoll_is_missed, 120)
+{
+	miss_nothing(_metadata, self, variant, wait_with_epoll, epoll_of(self->q.rd, 0));
+}
+
+TEST_F_TIMEOUT(wake, none_of_edge_epoll_is_missed, 120)
+{
+	miss_nothing(_metadata, self, variant, wait_with_epoll, epoll_of(self->q.rd, EPOLLET));
+}
+
+TEST_F_TIMEOUT(wake, none_of_exclusive_epoll_is_missed, 120)
+{
+	miss_nothing(_metadata, self, variant, wait_with_epoll,
+		     epoll_of(self->q.rd, EPOLLEXCLUSIVE));
+}
+
+static int wait_with_uring(int fd)
+{
+	static struct uring ring;
+	struct io_uring_sqe sqe = {
+		.opcode = IORING_OP_POLL_ADD,
+		.fd = fd,
+		.poll32_events = POLLIN,
+	};
+	int result;
+
+	if (!ring.sq && open_uring(&ring))
+		return -1;
+	if (submit(&ring, &sqe) != 1 || reap(&ring, 1, &result))
+		return -1;
+	return result & POLLIN;
+}
+
+TEST_F_TIMEOUT(wake, none_of_uring_is_missed, 120)
+{
+	struct uring ring;
+
+	if (open_uring(&ring))
+		SKIP(return, "no io_uring in this kernel");
+	miss_nothing(_metadata, self, variant, wait_with_uring, self->q.rd);
+}
+
+static int wait_for_sigio(int fd)
+{
+	struct timespec timeout = { .tv_sec = 20 };
+	sigset_t set;
+
+	(void)fd;
+	sigemptyset(&set);
+	sigaddset(&set, SIGIO);
+	return sigtimedwait(&set, NULL, &timeout) == SIGIO;
+}
+
+TEST_F_TIMEOUT(wake, no_sigio_is_missed, 120)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGIO);
+	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &set, NULL));
+	ASSERT_EQ(0, fcntl(self->q.rd, F_SETOWN, getpid()));
+	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, O_ASYNC | O_NONBLOCK));
+	miss_nothing(_metadata, self, variant, wait_for_sigio, -1);
 }
 
 TEST_HARNESS_MAIN
