@@ -12,7 +12,7 @@ use kernel::{
 
 use crate::{
     pipe_ext::{self, Descriptor},
-    queue::{Borrowed, Queue},
+    queue::{Borrowed, Mode, Queue},
     watch::{self, Outgoing, Pending, Walk, WatchList},
 };
 
@@ -41,7 +41,7 @@ pub(crate) unsafe extern "C" fn watch_queue_init_inode(inode: *mut bindings::ino
 #[export]
 pub(crate) unsafe extern "C" fn watch_queue_put_inode(inode: *mut bindings::inode) {
     // SAFETY: `create_pipe_files()` calls this for a file that it could not make.
-    unsafe { pipe_ext::put_inode(inode) };
+    unsafe { pipe_ext::put_inode(inode, Mode::UNOPENED) };
 }
 
 /// Answers `pipe_fcntl()` for a notification pipe.

@@ -34,7 +34,7 @@ mod ioctl;
 
 use self::destination::UserBuffer;
 use crate::{
-    queue::{Borrowed, Mode, Queue},
+    queue::{Borrowed, Left, Mode, Queue},
     sync::wait::PollTable,
 };
 
@@ -231,22 +231,36 @@ pub(crate) unsafe fn init_inode(inode: *mut bindings::inode) -> Result {
     Ok(())
 }
 
-/// Drops what the inode of a notification pipe holds for one file.
+/// Drops what the inode of a notification pipe holds for one file, which is open in this way.
 ///
 /// # Safety
 ///
 /// `inode` is one of [`init_inode`].  This is called once for each of its files.
-pub(crate) unsafe fn put_inode(inode: *mut bindings::inode) {
+pub(crate) unsafe fn put_inode(inode: *mut bindings::inode, mode: Mode) {
     // SAFETY: The caller has a file of the inode, which keeps it valid.
     let mut locked = unsafe { LockedInode::new(inode) };
-    if !locked.queue().is_some_and(|queue| queue.drop_file()) {
+    let Some(left) = locked.queue().map(|queue| queue.drop_file(mode)) else {
         return;
-    }
-    let queue = locked.take_queue();
-    drop(locked);
-    if let Some(queue) = queue {
-        queue.close();
-        Queue::put(queue);
+    };
+    match left {
+        Left::Nothing => (),
+        Left::Wake => {
+            // The other files may be closed as soon as the inode is not locked.
+            let queue = locked.queue().map(Arc::from);
+            drop(locked);
+            if let Some(queue) = queue {
+                queue.wake_all();
+                Queue::put(queue);
+            }
+        }
+        Left::Close => {
+            let queue = locked.take_queue();
+            drop(locked);
+            if let Some(queue) = queue {
+                queue.close();
+                Queue::put(queue);
+            }
+        }
     }
 }
 
@@ -316,9 +330,8 @@ unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file
 unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
     // SAFETY: The VFS has a file with these operations, which the inode still counts.
     let file = unsafe { PipeFile::from_raw(file) };
-    file.queue().close_end(file.mode());
     // SAFETY: The VFS calls this once for each file.
-    unsafe { put_inode(inode) };
+    unsafe { put_inode(inode, file.mode()) };
     0
 }
 

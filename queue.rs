@@ -18,11 +18,13 @@ use kernel::{
 mod account;
 mod count;
 mod fasync;
+mod look;
 
 use self::{
     account::{Charge, User, NOTES_PER_PAGE},
     count::Count,
     fasync::Fasync,
+    look::Look,
 };
 use crate::{
     filter::{Filter, Rule},
@@ -54,7 +56,7 @@ use crate::{
 ///   | user, sealed                           |
 ///   +----------------------------------------+
 ///   | posts: lock, head, tail, limit, ...    |  posters write; readers when they consume
-///   | overflow, readers                      |  and when they begin to wait
+///   | overflow, look, readers                |  and when they begin to wait
 ///   +----------------------------------------+
 ///   | reads: mutex, tail, offset             |  readers write
 ///   | room, synced, syncing, writable        |
@@ -86,6 +88,8 @@ pub(crate) struct Queue {
     posts: RawLock<Posts>,
     /// Losses that are counted without the lock of `posts`.
     overflow: Overflow,
+    /// What readers that poll see without the lock of `posts`.
+    look: Look,
     /// The wait queue of those that wait for something to read.
     #[pin]
     readers: WaitQueue,
@@ -188,6 +192,24 @@ pub(crate) struct Mode {
     pub(crate) writes: bool,
 }
 
+/// What is left to do when a file has been closed.
+pub(crate) enum Left {
+    /// Nothing.
+    Nothing,
+    /// It was the last of its end: [`Queue::wake_all`].
+    Wake,
+    /// It was the last one: [`Queue::close`].
+    Close,
+}
+
+impl Mode {
+    /// That of a file of a new pipe that could not be made.
+    pub(crate) const UNOPENED: Self = Self {
+        reads: false,
+        writes: false,
+    };
+}
+
 impl Ends {
     fn add(&mut self, mode: Mode) {
         self.readers += u32::from(mode.reads);
@@ -267,6 +289,7 @@ impl Queue {
                     c"watch_queue::posts"
                 ),
                 overflow: Overflow::new(),
+                look: Look::new(),
                 readers <- new_wait_queue!(c"watch_queue::readers"),
                 _rest_of_lines: Unused::uninit(),
                 reads <- new_mutex!(Reads::Unsized, "watch_queue::reads"),
@@ -350,6 +373,8 @@ impl Queue {
         // before it returns.
         let mut posts = unsafe { self.posts.hold() };
         let note = message.note();
+        // If it is lost, there is at least the loss to read.
+        self.look.set_readable(true);
         // The other ways are tail calls, so nothing has to be saved for them.
         if !posts.poster.post_at_once(note) {
             return self.post_slowly(note, posts);
@@ -433,7 +458,9 @@ impl Queue {
     fn with_posts<R>(&self, f: impl FnOnce(&mut Posts) -> R) -> R {
         self.posts.with(|posts| {
             posts.poster.settle(&self.overflow);
-            f(posts)
+            let result = f(posts);
+            self.look.set_readable(posts.poster.is_readable());
+            result
         })
     }
 
@@ -841,6 +868,9 @@ impl Queue {
     ///
     /// `table` is for a file that keeps the queue alive.
     pub(crate) unsafe fn poll(&self, table: &PollTable<'_>, mode: Mode) -> Events {
+        if table.only_looks() && !mode.writes {
+            return self.look.events();
+        }
         // Registers first and looks second, so that nothing is missed in between.
         if mode.reads {
             // SAFETY: The caller polls a file that keeps `self` alive, and thus its wait queues.
@@ -941,30 +971,33 @@ impl Queue {
         self.posts.with(|posts| {
             posts.ends.files += 1;
             posts.ends.add(mode);
+            self.look.set_hung_up(posts.ends.writers == 0);
         });
     }
 
-    /// Closes what a file has open.  Its reference goes with [`Queue::drop_file`].
-    pub(crate) fn close_end(&self, mode: Mode) {
-        let is_one_sided = self.posts.with(|posts| {
-            posts.ends.remove(mode);
-            posts.ends.is_one_sided()
-        });
-        if is_one_sided {
-            self.readers.wake_all();
-            self.room.wake_all();
-            self.synced.wake_all();
-            self.readable.kill(fasync::READABLE);
-            self.writable.kill(fasync::WRITABLE);
-        }
-    }
-
-    /// Counts one file less.  Returns whether that was the last.
-    pub(crate) fn drop_file(&self) -> bool {
+    /// Counts one file less, which was open in this way, and returns what is left to do.
+    pub(crate) fn drop_file(&self, mode: Mode) -> Left {
         self.posts.with(|posts| {
             posts.ends.files -= 1;
-            posts.ends.files == 0
+            posts.ends.remove(mode);
+            self.look.set_hung_up(posts.ends.writers == 0);
+            if posts.ends.files == 0 {
+                Left::Close
+            } else if (mode.reads || mode.writes) && posts.ends.is_one_sided() {
+                Left::Wake
+            } else {
+                Left::Nothing
+            }
         })
+    }
+
+    /// Wakes all who wait for the other end, which has been closed.
+    pub(crate) fn wake_all(&self) {
+        self.readers.wake_all();
+        self.room.wake_all();
+        self.synced.wake_all();
+        self.readable.kill(fasync::READABLE);
+        self.writable.kill(fasync::WRITABLE);
     }
 
     /// Detaches the watches and frees the ring, after the last file is closed.

@@ -24,3 +24,16 @@ pub(crate) unsafe fn read_once<T: Copy>(value: *const T) -> T {
     // FIXME(read_once): replace it with `read_once` when the kernel crate has that.
     unsafe { value.read_volatile() }
 }
+
+/// Writes a value as a whole and once, while others may read it: `WRITE_ONCE()`.
+///
+/// # Safety
+///
+/// `to` is valid for writes, and nobody reads or changes less than the whole of it.
+#[inline(always)]
+pub(crate) unsafe fn write_once<T: Copy>(to: *mut T, value: T) {
+    const { assert!(size_of::<T>() <= size_of::<usize>()) };
+    // SAFETY: The caller has a valid place.  As for `read_once()`, this is a data race by the rules
+    // of Rust alone.
+    unsafe { to.write_volatile(value) }
+}

@@ -192,6 +192,12 @@ impl<'a> PollTable<'a> {
         Self { file, table }
     }
 
+    /// Returns whether the caller of `poll()` only looks, and does not begin to wait.
+    pub(crate) fn only_looks(&self) -> bool {
+        // SAFETY: A table that is not null is valid by the invariants.
+        self.table.is_null() || unsafe { (*self.table)._qproc }.is_none()
+    }
+
     /// Has the caller of `poll()` woken by `queue`.
     ///
     /// # Safety
