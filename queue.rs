@@ -10,8 +10,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
-        new_mutex, new_spinlock, rcu, Arc, ArcBorrow, Mutex, MutexGuard, SpinLock,
-        UniqueArc,
+        new_mutex, new_spinlock, rcu, Arc, ArcBorrow, Mutex, MutexGuard, SpinLock, UniqueArc,
     },
 };
 

@@ -19,6 +19,9 @@
 
 #define SECONDS		2
 
+#define miss_nothing(wait, fd)							\
+	miss_nothing_from(_metadata, variant->context, self->source, self->q.rd, wait, fd)
+
 /*
  * For how many messages somebody has waited, or is about to wait; -1 if there
  * will be no more.
@@ -134,16 +137,10 @@ FIXTURE_TEARDOWN(wake)
 	close(self->source);
 }
 
-static void miss_nothing(struct __test_metadata *_metadata, FIXTURE_DATA(wake) *self,
-			 const FIXTURE_VARIANT(wake) *variant, int (*wait)(int fd), int fd)
-{
-	miss_nothing_from(_metadata, variant->context, self->source, self->q.rd, wait, fd);
-}
-
 TEST_F_TIMEOUT(wake, none_of_read_is_missed, 120)
 {
 	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, 0));
-	miss_nothing(_metadata, self, variant, NULL, -1);
+	miss_nothing(NULL, -1);
 }
 
 static int wait_with_poll(int fd)
@@ -155,7 +152,7 @@ static int wait_with_poll(int fd)
 
 TEST_F_TIMEOUT(wake, none_of_poll_is_missed, 120)
 {
-	miss_nothing(_metadata, self, variant, wait_with_poll, self->q.rd);
+	miss_nothing(wait_with_poll, self->q.rd);
 }
 
 /* Looks again and again, and never waits */
@@ -172,7 +169,7 @@ static int wait_by_looking(int fd)
 
 TEST_F_TIMEOUT(wake, one_that_only_looks_sees_each_message, 120)
 {
-	miss_nothing(_metadata, self, variant, wait_by_looking, self->q.rd);
+	miss_nothing(wait_by_looking, self->q.rd);
 }
 
 static int wait_with_epoll(int fd)
@@ -192,18 +189,17 @@ static int epoll_of(int fd, uint32_t events)
 
 TEST_F_TIMEOUT(wake, none_of_level_epoll_is_missed, 120)
 {
-	miss_nothing(_metadata, self, variant, wait_with_epoll, epoll_of(self->q.rd, 0));
+	miss_nothing(wait_with_epoll, epoll_of(self->q.rd, 0));
 }
 
 TEST_F_TIMEOUT(wake, none_of_edge_epoll_is_missed, 120)
 {
-	miss_nothing(_metadata, self, variant, wait_with_epoll, epoll_of(self->q.rd, EPOLLET));
+	miss_nothing(wait_with_epoll, epoll_of(self->q.rd, EPOLLET));
 }
 
 TEST_F_TIMEOUT(wake, none_of_exclusive_epoll_is_missed, 120)
 {
-	miss_nothing(_metadata, self, variant, wait_with_epoll,
-		     epoll_of(self->q.rd, EPOLLEXCLUSIVE));
+	miss_nothing(wait_with_epoll, epoll_of(self->q.rd, EPOLLEXCLUSIVE));
 }
 
 static int wait_with_uring(int fd)
@@ -229,7 +225,7 @@ TEST_F_TIMEOUT(wake, none_of_uring_is_missed, 120)
 
 	if (open_uring(&ring))
 		SKIP(return, "no io_uring in this kernel");
-	miss_nothing(_metadata, self, variant, wait_with_uring, self->q.rd);
+	miss_nothing(wait_with_uring, self->q.rd);
 }
 
 static int wait_for_sigio(int fd)
@@ -252,7 +248,7 @@ TEST_F_TIMEOUT(wake, no_sigio_is_missed, 120)
 	ASSERT_EQ(0, sigprocmask(SIG_BLOCK, &set, NULL));
 	ASSERT_EQ(0, fcntl(self->q.rd, F_SETOWN, getpid()));
 	ASSERT_EQ(0, fcntl(self->q.rd, F_SETFL, O_ASYNC | O_NONBLOCK));
-	miss_nothing(_metadata, self, variant, wait_for_sigio, -1);
+	miss_nothing(wait_for_sigio, -1);
 }
 
 TEST_HARNESS_MAIN
