@@ -484,7 +484,7 @@ impl Queue {
     /// left to read.
     ///
     /// Takes the posters' lock to look for a loss behind all messages, and for the end of the file,
-    /// unless `is_hasty` and nothing has been read.
+    /// unless nothing has been read and `is_hasty`, or `look` shows neither.
     ///
     /// # Errors
     ///
@@ -522,7 +522,11 @@ impl Queue {
                 }
                 Next::Loss(lost) => lost,
                 Next::TooLarge => break ENOBUFS,
-                Next::Nothing if is_hasty && done.span.bytes() == 0 => break EAGAIN,
+                Next::Nothing
+                    if done.span.bytes() == 0 && (is_hasty || self.look.events() == 0) =>
+                {
+                    break EAGAIN
+                }
                 Next::Nothing => {
                     // In one critical section, so that no message comes in between.
                     let (lost, is_at_end, writers) = self.with_posts(|posts| {
