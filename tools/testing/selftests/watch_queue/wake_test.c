@@ -119,6 +119,11 @@ FIXTURE_VARIANT_ADD(wake, beyond_mainline_by_irq_work)
 
 FIXTURE_SETUP(wake)
 {
+	struct watch_source_post args = {
+		.id = ID, .type = 5, .length = 8, .count = 1, .context = variant->context,
+	};
+	char buffer[16];
+
 	self->source = open_source();
 	if (self->source == -1)
 		SKIP(return, "no /dev/watch_source: load watch_source.ko");
@@ -128,6 +133,9 @@ FIXTURE_SETUP(wake)
 	ASSERT_EQ(0, open_queue(&self->q, O_NONBLOCK));
 	ASSERT_EQ(0, set_size(&self->q, 32));
 	ASSERT_EQ(0, attach(self->source, self->q.rd, ID, TAG));
+	/* Whether it can be done at all */
+	ASSERT_EQ(0, post(self->source, &args));
+	ASSERT_EQ(HEADER, read(self->q.rd, buffer, sizeof(buffer)));
 }
 
 FIXTURE_TEARDOWN(wake)
