@@ -9,7 +9,8 @@ use kernel::{
     fs::LocalFile,
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
+        atomic::{Atomic, Full, Relaxed},
+        barrier::smp_mb,
         new_mutex, new_spinlock, rcu, Arc, ArcBorrow, Mutex, MutexGuard, SpinLock, UniqueArc,
     },
 };
@@ -448,6 +449,8 @@ impl Queue {
     #[cold]
     #[inline(never)]
     fn notify_readers(&self) {
+        // Pairs with the full barrier that whoever looks again has before that; see `look`.
+        smp_mb(Full);
         self.readers.wake_one(READABLE);
         self.readable.kill(fasync::READABLE);
     }
@@ -996,6 +999,8 @@ impl Queue {
 
     /// Wakes all who wait for the other end, which has been closed.
     pub(crate) fn wake_all(&self) {
+        // As in `notify_readers()`.
+        smp_mb(Full);
         self.readers.wake_all();
         self.room.wake_all();
         self.synced.wake_all();

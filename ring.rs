@@ -386,7 +386,8 @@ impl Poster {
     /// Loses all messages from now on, and returns this half of the memory, which is freed when
     /// both are dropped.
     pub(crate) fn close(&mut self) -> impl Sized {
-        // INVARIANT: There is no ring, and no message in it.
+        // INVARIANT: There is no ring, and no message in it.  Nobody asks for what was counted, as
+        // no file is left.
         (self.capacity, self.tail, self.limit) = (0, self.head, self.head);
         self.ring.take()
     }

@@ -2,9 +2,10 @@
 
 //! What a reader that polls, and does not begin to wait, sees of a queue without the posters' lock.
 //!
-//! Such a look needs no order with the posts.  Whoever has waited is woken behind the change of
-//! this, and `poll(2)` and epoll have a memory barrier between the look and the next wait, as they
-//! need for sources that take no lock; see `poll_schedule_timeout()`.
+//! One that is on the wait queue already says that it wants to be woken, has a full barrier, and
+//! looks here: `poll(2)` in `poll_schedule_timeout()`, and epoll in `ep_modify()`.  Whoever changes
+//! this has a full barrier before it wakes those on the wait queue, and they look then whether they
+//! want to.  So one of the two sees what the other did.
 
 use kernel::sync::atomic::Atomic;
 

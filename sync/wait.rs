@@ -7,6 +7,9 @@
 //! somebody is on the queue.  Whichever takes the lock second sees what the other one did.  So no
 //! memory barrier is needed, and the lock can be one under which nobody can be woken.
 //!
+//! One that polls and is on the queue already may look again without that lock.  For its sake, a
+//! waker has a full barrier before it wakes.
+//!
 //! C header: [`include/linux/wait.h`](srctree/include/linux/wait.h)
 
 use core::ptr;

@@ -88,7 +88,7 @@ static int wait_in_uring(int fd)
 	int result;
 
 	return !open_uring(&ring) && submit(&ring, &sqe) == 1 &&
-	       !reap(&ring, 1, &result) && (result & POLLIN);
+	       !reap(&ring, 1, &result) && result > 0 && (result & POLLIN);
 }
 
 static int wait_for_sigio(int fd)

@@ -222,7 +222,7 @@ static int wait_with_uring(int fd)
 
 	if (!ring.sq && open_uring(&ring))
 		return -1;
-	if (submit(&ring, &sqe) != 1 || reap(&ring, 1, &result))
+	if (submit(&ring, &sqe) != 1 || reap(&ring, 1, &result) || result < 0)
 		return -1;
 	return result & POLLIN;
 }

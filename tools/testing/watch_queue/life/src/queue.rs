@@ -5,7 +5,7 @@
 use crate::{
     filter::Filter,
     note::Message,
-    sync::{lock::RawLock, rcu, ArcBorrow},
+    sync::{lock::RawLock, rcu, Arc, ArcBorrow},
     trace,
     watch::{self, Watches},
     world::switch,
@@ -38,6 +38,10 @@ impl Queue {
             watches: RawLock::new(Watches::new()),
             messages: RefCell::default(),
         }
+    }
+
+    pub(crate) fn put(queue: Arc<Self>) {
+        drop(queue);
     }
 
     fn check(&self) {

@@ -14,7 +14,7 @@ mod ring;
 mod platform;
 
 use note::Note;
-use overflow::Overflow;
+use overflow::{Counted, Overflow};
 use ring::{Next, Poster, Reader};
 
 #[no_mangle]
@@ -32,7 +32,7 @@ fn next(reader: &mut Reader, room: usize) -> usize {
 
 #[no_mangle]
 fn count(overflow: &Overflow) -> bool {
-    overflow.count()
+    overflow.is_on() && overflow.count() != Counted::TooLate
 }
 
 #[no_mangle]
