@@ -239,8 +239,8 @@ pub(crate) unsafe fn call_after_grace_period(
     // `RB_CLEAR_NODE()` says so of one that was alone in its tree, for which `rb_erase()` is not
     // called.
     // SAFETY: It lies where the node of the watch was, which nobody else has.
-    let is_clear = unsafe { (*head.cast::<bindings::rb_node>()).__rb_parent_color }
-        == head.addr() as c_ulong;
+    let is_clear =
+        unsafe { (*head.cast::<bindings::rb_node>()).__rb_parent_color } == head.addr() as c_ulong;
     let is_over = with(|world| {
         assert!(
             is_clear || !world.nodes.contains(&head.addr()),
