@@ -40,7 +40,7 @@ pub(crate) enum Counted {
 
 impl Counted {
     /// Returns whether the message is lost.
-    #[cfg(any(test, fuzzing, CONFIG_WATCH_QUEUE_KUNIT_TEST))]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn is_lost(self) -> bool {
         self != Self::TooLate
     }
