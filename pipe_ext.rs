@@ -231,7 +231,7 @@ pub(crate) unsafe fn init_inode(inode: *mut bindings::inode) -> Result {
     Ok(())
 }
 
-/// Drops what the inode of a notification pipe holds for one file, which is open in this way.
+/// Drops what the inode of a notification pipe holds for one file, which was open in `mode`.
 ///
 /// # Safety
 ///
@@ -245,7 +245,8 @@ pub(crate) unsafe fn put_inode(inode: *mut bindings::inode, mode: Mode) {
     match left {
         Left::Nothing => (),
         Left::Wake => {
-            // The other files may be closed as soon as the inode is not locked.
+            // Once the inode is unlocked, the last file may be closed and drop the inode's
+            // reference.  So this takes one of its own.
             let queue = locked.queue().map(Arc::from);
             drop(locked);
             if let Some(queue) = queue {

@@ -88,7 +88,7 @@ pub(crate) struct Queue {
     posts: RawLock<Posts>,
     /// Losses that are counted without the lock of `posts`.
     overflow: Overflow,
-    /// What readers that poll see without the lock of `posts`.
+    /// A copy of the readiness in `posts`, for pollers that do not take its lock.
     look: Look,
     /// The wait queue of those that wait for something to read.
     #[pin]
@@ -146,8 +146,8 @@ pub(crate) type Borrowed<'a> = ArcBorrow<'a, Queue>;
 struct Posts {
     poster: Poster,
     ends: Ends,
-    /// Whether somebody may wait for something to read, as one look is less than two.  One that
-    /// waits sets it behind having been put on the wait queue or the list of files.
+    /// False only if `readers` and `readable` are empty, so that a post tests one flag and not both
+    /// lists.  A waiter first joins its list, and then sets this under the lock of `posts`.
     may_have_waiters: bool,
     /// Whether `deferred` was ever queued.
     has_deferred: bool,
@@ -192,18 +192,18 @@ pub(crate) struct Mode {
     pub(crate) writes: bool,
 }
 
-/// What is left to do when a file has been closed.
+/// What the caller of [`Queue::drop_file`] has to do next.
 pub(crate) enum Left {
     /// Nothing.
     Nothing,
-    /// It was the last of its end: [`Queue::wake_all`].
+    /// Call [`Queue::wake_all`]: only readers or only writers have the queue open now.
     Wake,
-    /// It was the last one: [`Queue::close`].
+    /// Call [`Queue::close`]: no file is open now.
     Close,
 }
 
 impl Mode {
-    /// That of a file of a new pipe that could not be made.
+    /// The mode for a file of a new pipe that could not be allocated.
     pub(crate) const UNOPENED: Self = Self {
         reads: false,
         writes: false,
@@ -306,9 +306,9 @@ impl Queue {
         )
     }
 
-    /// Drops a reference.
+    /// Drops a reference, and frees the queue if it was the last one.
     ///
-    /// Less for all but the last one, which has a function of its own.
+    /// Freeing is out of line, so that the callers save no registers for it.
     #[inline(always)]
     pub(crate) fn put(queue: Arc<Self>) {
         if let Some(queue) = Arc::into_unique_or_drop(queue) {
@@ -365,15 +365,15 @@ impl Queue {
                 trace::lose(&self.name, message, Reason::Full);
                 return;
             }
-            if counted == Counted::LostOneOfMany {
-                return self.lose_one_of_many(message.note());
+            if counted == Counted::LostAndMustSettle {
+                return self.lose_and_settle(message.note());
             }
         }
         // SAFETY: Whichever way this goes, it is dropped before another such lock is taken, and
         // before it returns.
         let mut posts = unsafe { self.posts.hold() };
         let note = message.note();
-        // If it is lost, there is at least the loss to read.
+        // Either the message can be read afterwards, or the record of its loss.
         self.look.set_readable(true);
         // The other ways are tail calls, so nothing has to be saved for them.
         if !posts.poster.post_at_once(note) {
@@ -384,10 +384,11 @@ impl Queue {
         }
     }
 
-    /// Ends a post whose message was counted as lost without the lock.
+    /// Moves the losses that were counted without the lock to `posts`, before their counter is
+    /// full, and traces the message that was lost last.
     #[cold]
     #[inline(never)]
-    fn lose_one_of_many(&self, note: Note<'_>) {
+    fn lose_and_settle(&self, note: Note<'_>) {
         self.with_posts(|_| ());
         trace::lose(&self.name, &note, Reason::Full);
     }
@@ -449,7 +450,8 @@ impl Queue {
     #[cold]
     #[inline(never)]
     fn notify_readers(&self) {
-        // Pairs with the full barrier that whoever looks again has before that; see `look`.
+        // Orders the change of `look` before the wake function's load of the events that are
+        // wanted.  Pairs with the pollers' barrier; see `queue/look.rs`.
         smp_mb(Full);
         self.readers.wake_one(READABLE);
         self.readable.kill(fasync::READABLE);
@@ -487,7 +489,7 @@ impl Queue {
     /// left to read.
     ///
     /// Takes the posters' lock to look for a loss behind all messages, and for the end of the file,
-    /// unless nothing has been read and `is_hasty`, or `look` shows neither.
+    /// unless nothing has been read, and `is_hasty` is set or `look` shows neither of these.
     ///
     /// # Errors
     ///
@@ -951,7 +953,7 @@ impl Queue {
     ///
     /// `EPERM` if not.
     pub(crate) fn permit(&self, mode: Mode) -> Result {
-        // SAFETY: This is an atomic that is borrowed.
+        // SAFETY: `self` keeps the atomic valid, and `seal()` stores the whole of it.
         if !unsafe { read_once(self.sealed.as_ptr()) } || mode.writes {
             Ok(())
         } else {
@@ -981,7 +983,7 @@ impl Queue {
         });
     }
 
-    /// Counts one file less, which was open in this way, and returns what is left to do.
+    /// Stops counting a file that was open in `mode`, and returns what the caller has to do next.
     pub(crate) fn drop_file(&self, mode: Mode) -> Left {
         self.posts.with(|posts| {
             posts.ends.files -= 1;
@@ -997,9 +999,9 @@ impl Queue {
         })
     }
 
-    /// Wakes all who wait for the other end, which has been closed.
+    /// Wakes all waiters of both ends, after the last file of one end was closed.
     pub(crate) fn wake_all(&self) {
-        // As in `notify_readers()`.
+        // Orders the change of `look` as in `notify_readers()`.
         smp_mb(Full);
         self.readers.wake_all();
         self.room.wake_all();
@@ -1022,7 +1024,7 @@ impl Queue {
             self.deferred.sync();
         }
         *self.reads.lock() = Reads::Unsized;
-        // This is the last half of the ring, which frees it.
+        // The reader's half went with `Reads`, so this frees the ring.
         drop(memory);
     }
 }
@@ -1052,7 +1054,7 @@ impl Posts {
     }
 }
 
-/// Frees a queue to which nobody has another reference.
+/// Frees a queue whose last reference this is.
 #[cold]
 #[inline(never)]
 fn free(queue: Pin<UniqueArc<Queue>>) {

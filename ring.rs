@@ -383,8 +383,8 @@ impl Poster {
         }
     }
 
-    /// Loses all messages from now on, and returns this half of the memory, which is freed when
-    /// both are dropped.
+    /// Drops all messages, makes each later post a loss, and returns this half's reference to the
+    /// memory, which the caller drops without the lock.
     pub(crate) fn close(&mut self) -> impl Sized {
         // INVARIANT: There is no ring, and no message in it.  Nobody asks for what was counted, as
         // no file is left.

@@ -33,7 +33,8 @@ pub(crate) unsafe fn read_once<T: Copy>(value: *const T) -> T {
 #[inline(always)]
 pub(crate) unsafe fn write_once<T: Copy>(to: *mut T, value: T) {
     const { assert!(size_of::<T>() <= size_of::<usize>()) };
-    // SAFETY: The caller has a valid place.  As for `read_once()`, this is a data race by the rules
-    // of Rust alone.
+    // SAFETY: The caller has a place that is valid for writes.  To write it while others read it is
+    // a data race by the rules of Rust, but allowed by the kernel's memory model, as a volatile
+    // access of one word is there.
     unsafe { to.write_volatile(value) }
 }

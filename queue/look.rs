@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a reader that polls, and does not begin to wait, sees of a queue without the posters' lock.
+//! The readiness of a queue for `poll()` calls that do not register on a wait queue.
 //!
-//! One that is on the wait queue already says that it wants to be woken, has a full barrier, and
-//! looks here: `poll(2)` in `poll_schedule_timeout()`, and epoll in `ep_modify()`.  Whoever changes
-//! this has a full barrier before it wakes those on the wait queue, and they look then whether they
-//! want to.  So one of the two sees what the other did.
+//! They read it without the posters' lock.  Such a caller may be on the wait queue from an earlier
+//! call, and must not miss a wake-up:
+//!
+//! * The poller stores what it waits for, executes a full barrier, and loads the readiness:
+//!   `poll(2)` clears `triggered` in `poll_schedule_timeout()`, and epoll stores the events in
+//!   `ep_modify()`.
+//! * The waker stores the readiness, executes a full barrier in `Queue::notify_readers()` or
+//!   `Queue::wake_all()`, and then runs the wake function, which loads what the poller waits for.
+//!
+//! So at least one of the two sees the store of the other; see `look.litmus`.
 
 use kernel::sync::atomic::Atomic;
 
@@ -15,8 +21,9 @@ use crate::sync::{
     write_once,
 };
 
-/// It changes under the lock of `posts` alone, together with what it shows.
+/// The readiness for reading.  It is written only under the lock of `posts`.
 pub(super) struct Look {
+    /// There is a message or a loss to read.
     is_readable: Atomic<bool>,
     /// Nobody has the queue open for writing.
     is_hung_up: Atomic<bool>,
@@ -30,16 +37,16 @@ impl Look {
         }
     }
 
-    /// Shows whether there is something to read.
+    /// Stores whether there is something to read.
     ///
     /// The caller holds the lock of `posts`.
     #[inline(always)]
     pub(super) fn set_readable(&self, is_readable: bool) {
-        // SAFETY: This is an atomic that is borrowed.
+        // SAFETY: `self` keeps the atomic valid, and `events()` loads the whole of it.
         unsafe { write_once(self.is_readable.as_ptr(), is_readable) }
     }
 
-    /// Shows whether nobody has the queue open for writing.
+    /// Stores whether nobody has the queue open for writing.
     ///
     /// The caller holds the lock of `posts`.
     pub(super) fn set_hung_up(&self, is_hung_up: bool) {
@@ -47,9 +54,9 @@ impl Look {
         unsafe { write_once(self.is_hung_up.as_ptr(), is_hung_up) }
     }
 
-    /// Returns the events that are there for one that reads.
+    /// Returns the events for a file that is open for reading only.
     pub(super) fn events(&self) -> Events {
-        // SAFETY: These are atomics that are borrowed.
+        // SAFETY: `self` keeps the atomic valid, and it is stored as a whole.
         let is_readable = unsafe { read_once(self.is_readable.as_ptr()) };
         // SAFETY: As above.
         let is_hung_up = unsafe { read_once(self.is_hung_up.as_ptr()) };

@@ -22,19 +22,20 @@ pub(crate) struct Overflow(Atomic<u32>);
 /// Losses are counted here.
 const ON: u32 = 1 << 31;
 
-/// The number of messages after which a poster has to take the lock, so that this is never more
-/// than it can hold, with as many more as there can be posters at once: so small in tests that they
-/// get there.
+/// The number of losses after which each poster that counts one has to settle them under the lock.
+/// All posters at once cannot count the remaining 2^30 before one of them does, so the counter does
+/// not wrap.  In tests it is small enough to be reached.
 const MOST: u32 = if cfg!(any(test, fuzzing)) { 2 } else { 1 << 30 };
 
-/// What has become of a message that was to be counted.
+/// The result of [`Overflow::count`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counted {
-    /// It was counted as lost.
+    /// The message was counted as lost.
     Lost,
-    /// As above, and so many were that [`Overflow::end`] has to be called.
-    LostOneOfMany,
-    /// It came too late to be counted.
+    /// The message was counted as lost, and the caller has to settle all losses under the lock.
+    LostAndMustSettle,
+    /// The message was not counted: the losses were settled meanwhile.  The caller takes the lock
+    /// and posts it.
     TooLate,
 }
 
@@ -51,16 +52,16 @@ impl Overflow {
         Self(Atomic::new(0))
     }
 
-    /// Returns whether losses are counted here, which can change at once.
+    /// Returns whether losses are counted here, until somebody settles them.
     ///
-    /// Whoever posts to a queue that is not full only reads.
+    /// This only reads, so that posts to a queue that is not full do not write to this cache line.
     #[inline(always)]
     pub(crate) fn is_on(&self) -> bool {
-        // The sign is one instruction less than the bit.
+        // `ON` is the sign bit: a test of the sign takes one instruction less.
         (load_relaxed(&self.0) as i32) < 0
     }
 
-    /// Counts a message as lost if it still is sure to be.
+    /// Counts a message as lost, unless the losses were settled meanwhile.
     #[inline(always)]
     pub(crate) fn count(&self) -> Counted {
         // INVARIANT: If losses are still counted, one more message was lost.  If not, it has come
@@ -69,7 +70,7 @@ impl Overflow {
         if (before as i32) < (ON + MOST) as i32 {
             Counted::Lost
         } else if before >= ON {
-            Counted::LostOneOfMany
+            Counted::LostAndMustSettle
         } else {
             Counted::TooLate
         }

@@ -7,8 +7,8 @@
 //! somebody is on the queue.  Whichever takes the lock second sees what the other one did.  So no
 //! memory barrier is needed, and the lock can be one under which nobody can be woken.
 //!
-//! One that polls and is on the queue already may look again without that lock.  For its sake, a
-//! waker has a full barrier before it wakes.
+//! A poller that is on the queue already may look again without that lock.  That needs a full
+//! barrier on both sides; see `queue/look.rs`.
 //!
 //! C header: [`include/linux/wait.h`](srctree/include/linux/wait.h)
 
@@ -195,7 +195,8 @@ impl<'a> PollTable<'a> {
         Self { file, table }
     }
 
-    /// Returns whether the caller of `poll()` only looks, and does not begin to wait.
+    /// Returns whether the caller of `poll()` does not want to be put on a wait queue, as
+    /// `poll_does_not_wait()` does.
     pub(crate) fn only_looks(&self) -> bool {
         // SAFETY: A table that is not null is valid by the invariants.
         self.table.is_null() || unsafe { (*self.table)._qproc }.is_none()

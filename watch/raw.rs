@@ -484,12 +484,13 @@ impl Batch {
 
     /// Gives the source a last look at each, and frees them.  May sleep if the source does.
     ///
-    /// There are at most [`Batch::FULL`], of which RCU can call back for all at once.
+    /// There are at most [`Batch::FULL`] of them, so one RCU callback frees all.
     #[inline(always)]
     pub(super) fn release_few(mut self) {
         self.call_source();
         if let Some((first, _)) = self.ends.take() {
-            // SAFETY: This was the batch.
+            // SAFETY: By the invariants these watches are owned by the batch.  It is empty now, so
+            // `drop()` does not free them again.
             unsafe { free_later(first) };
         }
     }
@@ -528,7 +529,7 @@ impl Drop for Batch {
             // SAFETY: As above.
             let rest = unsafe { (*next_in_batch(cut)).take() };
             self.ends = rest.map(|next| (next, last));
-            // SAFETY: What has been cut off is a batch, which nobody has any more.
+            // SAFETY: The chain from `first` was cut off, so `self` does not have it any more.
             unsafe { free_later(first) };
         }
     }
@@ -538,13 +539,14 @@ impl Drop for Batch {
 ///
 /// # Safety
 ///
-/// `first` is the first watch of a [`Batch`], which nobody has any more.
+/// `first` begins a chain of watches that a [`Batch`] owned, and that is the callee's from here.
 #[inline(always)]
 unsafe fn free_later(first: NonNull<bindings::watch>) {
     // SAFETY: By the invariants of a batch the watch is valid.
     let rcu = unsafe { &raw mut (*first.as_ptr()).__bindgen_anon_1.rcu };
-    // SAFETY: By these the watch is in no tree, so the memory of `queue_node` can be that of `rcu`,
-    // which does not reach to `rb_left`.  It is owned, so this happens once.
+    // SAFETY: By the same invariants the watch is in no tree, so the memory of `queue_node` can be
+    // that of `rcu`, which does not reach to `rb_left`.  The caller gives the chain up, so this
+    // happens once.
     unsafe { bindings::call_rcu(rcu, Some(free_batch)) };
 }
 

@@ -196,7 +196,7 @@ impl Watches {
         }
     }
 
-    /// Returns the first node.
+    /// Returns the first node: `rb_first()`, inline.
     #[inline(always)]
     fn first(&self) -> Option<NonNull<bindings::rb_node>> {
         let mut first = NonNull::new(self.root.rb_node)?;
@@ -226,9 +226,9 @@ impl Watches {
     /// The node is in this tree.
     #[inline(always)]
     unsafe fn erase(&mut self, node: *mut bindings::rb_node) {
-        // SAFETY: It is in the tree, so it is at some address.
+        // SAFETY: The caller has a node of this tree, so it is not null.
         if unsafe { self.is_only(NonNull::new_unchecked(node)) } {
-            // Most queues watch one object.
+            // Most queues watch one object, and need no rebalancing.
             self.root.rb_node = ptr::null_mut();
         } else {
             // SAFETY: The caller has a node of this tree.

@@ -47,7 +47,7 @@ impl Posts {
         if self.overflow.is_on() {
             match self.overflow.count() {
                 Counted::Lost => return true,
-                Counted::LostOneOfMany => {
+                Counted::LostAndMustSettle => {
                     self.with(|_| ());
                     return true;
                 }

@@ -16,7 +16,7 @@ pub(crate) fn count(overflow: &Overflow, poster: &mut Poster) -> bool {
         return false;
     }
     let counted = overflow.count();
-    if counted == Counted::LostOneOfMany {
+    if counted == Counted::LostAndMustSettle {
         poster.settle(overflow);
     }
     counted.is_lost()
@@ -118,8 +118,8 @@ impl Ring {
         self.number += 1;
         let bytes = message(length, self.number);
         let note = Note::new(&bytes).unwrap();
-        let accepted =
-            !count(&self.overflow, &mut self.poster) && self.poster.post(note, &self.overflow).is_ok();
+        let accepted = !count(&self.overflow, &mut self.poster)
+            && self.poster.post(note, &self.overflow).is_ok();
         assert_eq!(accepted, model.post(bytes));
     }
 

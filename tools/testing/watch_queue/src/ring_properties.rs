@@ -304,7 +304,7 @@ fn losses_that_take_no_lock_are_counted_to_the_last() {
     overflow.begin();
     let counted: Vec<_> = (0..4).map(|_| overflow.count()).collect();
     // There is an end to it, and whoever gets there has to take the lock.
-    let (lost, many) = (Counted::Lost, Counted::LostOneOfMany);
+    let (lost, many) = (Counted::Lost, Counted::LostAndMustSettle);
     assert_eq!(counted, [lost, lost, many, many]);
     assert_eq!(overflow.end(), 4);
     assert_eq!(overflow.end(), 0);
