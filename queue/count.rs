@@ -66,7 +66,7 @@ impl Count {
             return self.add_one_late();
         }
         // SAFETY: By the invariants this is per-CPU memory.
-        unsafe { bindings::this_cpu_inc_u64(numbers) };
+        unsafe { bindings::watch_queue_count_one(numbers) };
     }
 
     /// Counts one, if the CPU has loaded the pointer before it loaded the filter.
@@ -80,7 +80,7 @@ impl Count {
         let numbers = self.0.load(Relaxed);
         if !numbers.is_null() {
             // SAFETY: By the invariants this is per-CPU memory.
-            unsafe { bindings::this_cpu_inc_u64(numbers) };
+            unsafe { bindings::watch_queue_count_one(numbers) };
         }
     }
 
