@@ -7,8 +7,9 @@
 
 #include "bench.h"
 
-#include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 #define MAX_POSTERS	4
 #define SIZE		512
@@ -17,32 +18,38 @@
 /* How many messages are rejected in a round: nothing is queued, so there is no end */
 #define REJECTED	102400
 
-static struct poster {
-	pthread_t thread;
+struct poster {
+	pid_t pid;
 	int source;
 	int cpu;
 	long start;
 	long end;
 	long elapsed;
-} posters[MAX_POSTERS];
+};
 
-static int nr_posters;
-static int posts_in_round;
-static int round_started;
-static int nr_done;
+/*
+ * What the posters share.  They are processes: in user-mode Linux the threads of one
+ * take turns.
+ */
+static struct {
+	struct poster posters[MAX_POSTERS];
+	int nr_posters;
+	int posts_in_round;
+	int round_started;
+	int nr_done;
+} *shared;
 
 static void post_round(struct poster *poster)
 {
 	poster->start = now();
-	poster->elapsed = post(poster->source, 1, 16, posts_in_round / nr_posters);
+	poster->elapsed = post(poster->source, 1, 16, shared->posts_in_round / shared->nr_posters);
 	poster->end = now();
-	__atomic_add_fetch(&nr_done, 1, __ATOMIC_RELEASE);
+	__atomic_add_fetch(&shared->nr_done, 1, __ATOMIC_RELEASE);
 }
 
 /* Spins, so that all start at once */
-static void *run_poster(void *arg)
+static void run_poster(struct poster *poster)
 {
-	struct poster *poster = arg;
 	cpu_set_t cpus;
 	int i;
 
@@ -50,26 +57,26 @@ static void *run_poster(void *arg)
 	CPU_SET(poster->cpu, &cpus);
 	sched_setaffinity(0, sizeof(cpus), &cpus);
 	for (i = 1; i <= ROUNDS; i++) {
-		while (__atomic_load_n(&round_started, __ATOMIC_ACQUIRE) < i)
+		while (__atomic_load_n(&shared->round_started, __ATOMIC_ACQUIRE) < i)
 			;
 		post_round(poster);
 	}
-	return NULL;
 }
 
 static double one_round(const struct queue *queues, int round)
 {
+	const struct poster *posters = shared->posters;
 	long start, end, longest = 0;
 	int i;
 
-	nr_done = 0;
-	__atomic_store_n(&round_started, round, __ATOMIC_RELEASE);
-	post_round(&posters[0]);
-	while (__atomic_load_n(&nr_done, __ATOMIC_ACQUIRE) < nr_posters)
+	shared->nr_done = 0;
+	__atomic_store_n(&shared->round_started, round, __ATOMIC_RELEASE);
+	post_round(&shared->posters[0]);
+	while (__atomic_load_n(&shared->nr_done, __ATOMIC_ACQUIRE) < shared->nr_posters)
 		;
 	start = posters[0].start;
 	end = posters[0].end;
-	for (i = 0; i < nr_posters; i++) {
+	for (i = 0; i < shared->nr_posters; i++) {
 		if (posters[i].start < start)
 			start = posters[i].start;
 		if (posters[i].end > end)
@@ -79,9 +86,9 @@ static double one_round(const struct queue *queues, int round)
 		drain(queues[i].rd);
 	}
 	/* Without the system calls, where the posters are at it for long enough to meet */
-	if (posts_in_round == REJECTED)
+	if (shared->posts_in_round == REJECTED)
 		end = start + longest;
-	return (end - start) / (double)posts_in_round;
+	return (end - start) / (double)shared->posts_in_round;
 }
 
 /* Has a queue reject what is posted here. */
@@ -113,35 +120,43 @@ static void scale(const char *name, enum queues which, int posters_wanted)
 
 	if (posters_wanted > sysconf(_SC_NPROCESSORS_ONLN))
 		return;
-	nr_posters = posters_wanted;
-	posts_in_round = which == REJECTING ? REJECTED : SIZE;
-	round_started = 0;
+	shared->nr_posters = posters_wanted;
+	shared->posts_in_round = which == REJECTING ? REJECTED : SIZE;
+	shared->round_started = 0;
 	CPU_ZERO(&first);
 	CPU_SET(0, &first);
 	sched_setaffinity(0, sizeof(first), &first);
-	for (i = 0; i < nr_posters; i++) {
+	for (i = 0; i < posters_wanted; i++) {
+		struct poster *poster = &shared->posters[i];
+
 		queues[i] = separate || !i ? new_queue(SIZE) : queues[0];
 		if (which == REJECTING && !i)
 			reject_all(&queues[i]);
-		posters[i].source = open_device("/dev/watch_source");
-		posters[i].cpu = i;
-		attach(posters[i].source, queues[i].rd, 1);
-		if (i && pthread_create(&posters[i].thread, NULL, run_poster,
-					&posters[i]))
-			die("thread");
+		poster->source = open_device("/dev/watch_source");
+		poster->cpu = i;
+		attach(poster->source, queues[i].rd, 1);
+		if (!i)
+			continue;
+		poster->pid = fork();
+		if (poster->pid == -1)
+			die("fork");
+		if (!poster->pid) {
+			run_poster(poster);
+			_exit(0);
+		}
 	}
 	/* Let them come to where they spin. */
 	usleep(100000);
 	for (i = 0; i < ROUNDS; i++)
 		rounds[i] = one_round(queues, i + 1);
 	sort(rounds, ROUNDS);
-	printf("%s %d\t%.1f\t%.1f\n", name, nr_posters, rounds[0],
+	printf("%s %d\t%.1f\t%.1f\n", name, posters_wanted, rounds[0],
 	       rounds[ROUNDS / 2]);
 
-	for (i = 0; i < nr_posters; i++) {
+	for (i = 0; i < posters_wanted; i++) {
 		if (i)
-			pthread_join(posters[i].thread, NULL);
-		close(posters[i].source);
+			waitpid(shared->posters[i].pid, NULL, 0);
+		close(shared->posters[i].source);
 		if (separate || !i)
 			close_queue(&queues[i]);
 	}
@@ -155,6 +170,10 @@ int main(void)
 	enum queues which;
 	int posters;
 
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		die("mmap");
 	for (which = ONE; which <= REJECTING; which++)
 		for (posters = 1; posters <= MAX_POSTERS; posters *= 2)
 			scale(names[which], which, posters);
