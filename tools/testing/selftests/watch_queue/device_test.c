@@ -9,10 +9,10 @@
 #include "sources.h"
 
 #include <sched.h>
+#include <stdlib.h>
 #include <termios.h>
 
 #define DEVICE		WATCH_TYPE_DEVICE_NOTIFY
-#define MONITOR		"/dev/ttyS1"
 
 /* The name of QEMU's hub */
 #define HUB_VENDOR	0x0409
@@ -139,7 +139,8 @@ TEST_F(device, driver_that_is_unbound_and_bound)
 static int monitor(const char *command)
 {
 	struct termios raw;
-	int fd = open(MONITOR, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	const char *port = getenv("MONITOR") ?: "/dev/ttyS1";
+	int fd = open(port, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	int result;
 
 	if (fd == -1 || tcgetattr(fd, &raw) == -1)

@@ -101,7 +101,7 @@ TEST_F(source, fault_in_either_piece_of_a_wrapped_read_loses_nothing)
 		.id = ID, .type = 5, .length = 100, .count = 8, .numbered = 1,
 	};
 	unsigned char *end = end_of_memory();
-	int room, i, nr_read, first;
+	int room, i, nr_read, first, whole;
 
 	ASSERT_NE(NULL, end);
 	ASSERT_EQ(0, detach(self->fd, self->q.rd, ID));
@@ -122,11 +122,17 @@ TEST_F(source, fault_in_either_piece_of_a_wrapped_read_loses_nothing)
 		errno = 0;
 		nr_read = read(q.rd, end - room, 1000);
 		first = nr_read == -1 ? 0 : nr_read;
-		if (room < 100) {
+		whole = room / 100 * 100;
+#ifndef __x86_64__
+		/* There copy_to_user() may give up some bytes before it has to. */
+		if (first == whole - 100)
+			whole = first;
+#endif
+		if (!whole) {
 			EXPECT_EQ(-1, nr_read);
 			EXPECT_EQ(EFAULT, errno);
 		} else {
-			EXPECT_EQ(room / 100 * 100, nr_read);
+			EXPECT_EQ(whole, nr_read);
 			memcpy(self->buffer, end - room, first);
 		}
 		/* With nothing left, the second read is a failure. */

@@ -68,8 +68,9 @@ make_fs() {
 trigger_error() { echo "from wqmon_sources_test" >"/sys/fs/ext4/$name/trigger_fs_error"; }
 
 # to_monitor COMMAND: of QEMU, which is behind a serial port
+monitor=${MONITOR:-/dev/ttyS1}
 to_monitor() {
-	stty -F /dev/ttyS1 raw -echo && echo >/dev/ttyS1 && sleep 0.2 && echo "$*" >/dev/ttyS1
+	stty -F "$monitor" raw -echo && echo >"$monitor" && sleep 0.2 && echo "$*" >"$monitor"
 }
 
 # change_mounts [COME]: changes a mount below $work/top.  wqmon looks the path up when
@@ -215,7 +216,7 @@ test_devices_in_json() {
 }
 
 test_usb_device_that_is_plugged_and_pulled() {
-	if [ ! -e /sys/bus/usb/devices/usb1 ] || [ ! -e /dev/ttyS1 ]; then
+	if [ ! -e /sys/bus/usb/devices/usb1 ] || [ ! -e "$monitor" ]; then
 		skip "no USB in this guest"
 		return
 	fi
@@ -252,7 +253,7 @@ stick_events() {
 }
 
 test_stick_that_is_pulled_while_it_is_written_to() {
-	if [ ! -e /sys/bus/usb/devices/usb1 ] || [ ! -e /dev/ttyS1 ]; then
+	if [ ! -e /sys/bus/usb/devices/usb1 ] || [ ! -e "$monitor" ]; then
 		skip "no USB in this guest"
 		return
 	fi

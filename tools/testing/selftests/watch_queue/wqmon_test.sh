@@ -422,7 +422,7 @@ test_system_calls_that_fail_are_said() {
 		faulty 1 "$ring: cannot watch the key: Permission denied$" keyctl:error=EACCES &&
 		faulty 1 'cannot wait for events: Cannot allocate memory$' ppoll:error=ENOMEM &&
 		faulty 1 'cannot write the output: Input/output error$' write:error=EIO:when=2 --json &&
-		faulty 0 "cannot run 'cat .*': Cannot allocate memory$" clone3:error=ENOMEM &&
+		faulty 0 "cannot run 'cat .*': Cannot allocate memory$" clone,clone3:error=ENOMEM &&
 		faulty 0 "cannot run 'cat .*': Permission denied$" execve:error=EACCES:when=1
 }
 
