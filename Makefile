@@ -3,10 +3,14 @@
 # The front door.  In a Linux tree this directory is kernel/watch_queue/, and
 # Kbuild is what the kernel's build reads; this file is for people.
 
-VARIANT ?= rust
+# The kernel of another machine is a variant of its name.
+VARIANT ?= $(or $(filter-out x86 x86_64,$(ARCH)),rust)
+# The kernel's own makefiles are told by what calls them.
+unexport ARCH
+variants := rust called c chosen-c debug rt um sources debian arm64
 
-ifneq ($(filter-out rust called c chosen-c debug rt um sources debian,$(VARIANT)),)
-$(error There is no VARIANT '$(VARIANT)'; there are: rust called c chosen-c debug rt um sources debian)
+ifneq ($(filter-out $(variants),$(VARIANT)),)
+$(error There is no VARIANT '$(VARIANT)'; there are: $(variants))
 endif
 
 lib = bash -c '. dev/lib.sh && "$$@"' lib
@@ -18,6 +22,7 @@ help:
 	@echo 'make run                    boot the kernel in QEMU and watch keyctl print events'
 	@echo 'make run VARIANT=sources    watch mounts, a file system, a disk and devices with it'
 	@echo 'make run VARIANT=debian     boot Debian 13 with systemd, and get a shell in it'
+	@echo 'make run ARCH=arm64         the same on arm64'
 	@echo 'make shell                  boot it and get a shell in the guest'
 	@echo 'make test                   run the tests that each change has to pass; the last line is'
 	@echo '                              "N passed, N failed, N skipped"'
@@ -25,7 +30,8 @@ help:
 	@echo 'make test-chosen-c          run them where C is chosen in the tree that has both'
 	@echo 'make test-um                run all tests in user-mode Linux, where races are of real CPUs'
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
-	@echo 'make test-rt                run tests of contexts and waiting in a real-time kernel with lockdep'
+	@echo 'make test-rt                run the tests of rust in a real-time kernel with lockdep'
+	@echo 'make test-arm64             run all tests on arm64; or make test ARCH=arm64'
 	@echo 'make test-sources           run the tests of the sources: mounts, file systems, disks, devices'
 	@echo 'make test-debian [MINUTES=1] run Debian 13 with systemd, and wqmon from its package in it'
 	@echo 'make bench                  measure what it costs against the C implementation'
@@ -58,8 +64,8 @@ help:
 	@echo 'make clean                  remove all that was built and fetched'
 	@echo
 	@echo 'All of them take VARIANT=rust (default), called, whose helpers are not inlined into Rust,'
-	@echo 'c, which is mainline as it is, chosen-c, which is ours with C chosen, debug, rt, um, sources'
-	@echo 'or debian, and LINUX_SRC=DIR to start from a Linux tree of yours.'
+	@echo 'c, which is mainline as it is, chosen-c, which is ours with C chosen, debug, rt, um, sources,'
+	@echo 'debian or arm64, and LINUX_SRC=DIR to start from a Linux tree of yours.'
 
 export LINUX_SRC
 
@@ -74,7 +80,8 @@ kernel:
 # The file system of a guest that runs no kselftests
 PHONY += guest
 guest: kernel
-	@dev/make-initramfs "$$($(lib) eval 'echo $$trees/$(VARIANT)/guest.cpio.gz')"
+	@SYSROOT=$$($(lib) eval 'foreign $(VARIANT) || true; echo $$sysroot') \
+		dev/make-initramfs "$$($(lib) eval 'echo $$trees/$(VARIANT)/guest.cpio.gz')"
 
 boot = dev/boot "$$($(lib) image_of $(VARIANT))" \
 	"$$($(lib) eval 'echo $$trees/$(VARIANT)/guest.cpio.gz')"
@@ -82,7 +89,8 @@ boot = dev/boot "$$($(lib) image_of $(VARIANT))" \
 # The same, with wqmon, and what makes file systems for it to watch
 PHONY += guest-with-tools
 guest-with-tools: kernel
-	@tools=$$(dev/tools) && dev/make-initramfs \
+	@tools=$$(dev/tools $(VARIANT)) && \
+		SYSROOT=$$($(lib) eval 'foreign $(VARIANT) || true; echo $$sysroot') dev/make-initramfs \
 		"$$($(lib) eval 'echo $$trees/$(VARIANT)/guest.cpio.gz')" "" $$tools mkfs.ext4
 
 PHONY += run
@@ -133,6 +141,10 @@ test-debug:
 PHONY += test-rt
 test-rt:
 	@dev/run-tests rt
+
+PHONY += test-arm64
+test-arm64:
+	@dev/run-tests arm64
 
 PHONY += test-sources
 test-sources:

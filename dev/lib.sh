@@ -41,24 +41,91 @@ tree_of() { echo "$trees/$1/linux"; }
 # what another variant compiled.
 obj_of() { echo "$trees/$1/linux/build"; }
 
-image_of() {
+# arch_of VARIANT: the architecture of its kernel, as the kernel names it
+arch_of() {
 	case $1 in
-	um | um-*) echo "$(obj_of "$1")/linux" ;;
-	*) echo "$(obj_of "$1")/arch/x86/boot/bzImage" ;;
+	um | um-*) echo um ;;
+	arm64) echo arm64 ;;
+	*) echo x86_64 ;;
 	esac
 }
 
-# Further arguments of make for a variant
-arch_of() {
-	case $1 in um | um-*) echo " ARCH=um" ;; esac
+image_of() {
+	case $(arch_of "$1") in
+	um) echo "$(obj_of "$1")/linux" ;;
+	arm64) echo "$(obj_of "$1")/arch/arm64/boot/Image" ;;
+	*) echo "$(obj_of "$1")/arch/x86/boot/bzImage" ;;
+	esac
 }
 
 # flags_of VARIANT FLAGS: what make is called with for a variant, from what dev/setup
 # prints.  Distributions build with GCC; bindgen needs libclang all the same.
 flags_of() {
-	local flags=$2
+	local flags=$2 arch
+	arch=$(arch_of "$1")
 	[ "$1" != debian ] || flags=$(sed 's/LLVM=[^ ]* //' <<<"$flags")
-	echo "$flags$(arch_of "$1")"
+	[ "$arch" = x86_64 ] || flags+=" ARCH=$arch"
+	echo "$flags"
+}
+
+# What compilers call programs of this machine
+native_triple=$HOSTTYPE-linux-gnu
+
+# foreign VARIANT: whether its programs are of another architecture than this machine's;
+# if so, this sets `sysroot`, the directory of files that such programs are built from and
+# run with, and `triple` and `rust_triple`, which name the architecture to compilers
+foreign() {
+	sysroot='' triple=$native_triple rust_triple=${native_triple/-/-unknown-}
+	case $(arch_of "$1") in
+	arm64) triple=aarch64-linux-gnu rust_triple=aarch64-unknown-linux-gnu ;;
+	*) return 1 ;;
+	esac
+	sysroot=$("$top/dev/sysroot" "$1") || die "there are no files to build programs for $1 from"
+}
+
+# llvm_suffix FLAGS: of its tools, from what dev/setup prints; nothing where GCC is used
+llvm_suffix() {
+	sed -n 's/.*LLVM=\(-[0-9]*\).*/\1/p' <<<"$1"
+}
+
+# cross_flags LLVM: what a clang needs to build programs that are `foreign`; LLVM is the
+# suffix of its tools
+cross_flags() {
+	echo "--target=$triple --sysroot=$sysroot --ld-path=/usr/bin/ld.lld$1"
+}
+
+# cross_build VARIANT LLVM: have the makefiles of the kernel and of its kselftests find what
+# programs are built from, where they are `foreign`
+cross_build() {
+	foreign "$1" || return 0
+	export USERCFLAGS="--sysroot=$sysroot"
+	export USERLDFLAGS="--sysroot=$sysroot --ld-path=/usr/bin/ld.lld$2"
+}
+
+# cross_rust VARIANT: have cargo build programs for the architecture of a variant: sets
+# `rust_triple`, `rust_flags` and `rust_dir`, a directory of their own.  It fails where
+# there is no standard library for them.
+# shellcheck disable=SC2034 # used by those who source this
+cross_rust() {
+	local llvm flag
+	rust_flags='' rust_dir=tools
+	foreign "$1" || return 0
+	[ -d "$sysroot/usr/lib/rustlib/$rust_triple" ] || return
+	# It is of the version of Debian's compiler.
+	export RUSTC=/usr/bin/rustc
+	llvm=$(llvm_suffix "$("$top/dev/setup")")
+	rust_dir=tools-$1
+	rust_flags="--sysroot $sysroot/usr -C linker=/usr/bin/clang$llvm"
+	for flag in $(cross_flags "$llvm"); do
+		rust_flags+=" -C link-arg=$flag"
+	done
+}
+
+# emulator_of VARIANT: the package of what runs its kernel, if that is not always installed
+emulator_of() {
+	case $(arch_of "$1") in
+	arm64) echo qemu-system-arm ;;
+	esac
 }
 
 # Files with a place in the tree outside of kernel/watch_queue/: which, and where
@@ -172,22 +239,29 @@ as_root() {
 	fi
 }
 
-# read_suite DIR SUITE: have apt read the package list of one suite, into DIR, and
-# say there in apt.conf how to use it.  The mirror is the one that this machine
-# uses already; the lists of the system stay as they are.  What it prints is why
-# it cannot.
+# debian_repositories: those of Debian that this machine's apt reads, an address and a
+# suite in each line
+debian_repositories() {
+	apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
+		grep -E '/debian(-security)?/ ' | sort -u
+}
+
+# read_suite DIR [SUITE [ARCHITECTURE]]: have apt read the package lists of one suite, or
+# of those that this machine uses, into DIR, and say there in apt.conf how to use them.
+# The mirror is the one that this machine uses already; the lists of the system stay as
+# they are.  What it prints is why it cannot.
 read_suite() {
-	local keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror
+	local keyring=/usr/share/keyrings/debian-archive-keyring.gpg repositories
 	command -v apt-get >/dev/null || { echo "there is no apt-get"; return 1; }
 	[ -r "$keyring" ] || { echo "there is no $keyring"; return 1; }
-	mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' |
-		grep -E '/debian/?$' | sort -u | head -n 1)
-	[ -n "$mirror" ] || { echo "apt's sources name no Debian mirror"; return 1; }
+	repositories=$(debian_repositories)
+	[ -z "${2:-}" ] || repositories=$(sed -n "s,/debian/ .*,/debian/ $2,p" <<<"$repositories" | head -n 1)
+	[ -n "$repositories" ] || { echo "apt's sources name no Debian mirror"; return 1; }
 
 	rm -rf "$1"
 	mkdir -p "$1"/{lists/partial,archives/partial}
 	: >"$1/status"
-	echo "deb [signed-by=$keyring] $mirror $2 main" >"$1/sources.list"
+	sed "s,.*,deb [signed-by=$keyring] & main," <<<"$repositories" >"$1/sources.list"
 	# Proxies and the like come from the machine's own configuration.
 	cat >"$1/apt.conf" <<-CONF
 		Dir::Etc::SourceList "$1/sources.list";
@@ -199,9 +273,13 @@ read_suite() {
 		Acquire::Languages "none";
 		APT::Sandbox::User "";
 	CONF
-	say "reading the package list of $2"
+	[ -z "${3:-}" ] || cat >>"$1/apt.conf" <<-CONF
+		APT::Architecture "$3";
+		APT::Architectures { "$3"; };
+	CONF
+	say "reading the package list of ${2:-Debian}${3:+ for $3}"
 	APT_CONFIG=$1/apt.conf apt-get -qq update >&2 ||
-		{ echo "apt could not read $2"; return 1; }
+		{ echo "apt could not read ${2:-the package lists}"; return 1; }
 }
 
 # count_instructions VARIANT LOG PROGRAM[,ARGUMENT]...: run benchmarks where guest
@@ -210,11 +288,14 @@ read_suite() {
 count_instructions() {
 	local variant=$1 log=$2
 	shift 2
+	local parameters=lsm=
 	# To calibrate the timer of the local APIC, the kernel would wait for what
 	# are two hundred million instructions.
+	[ "$(arch_of "$variant")" != x86_64 ] || parameters+=' nolapic_timer'
+	# shellcheck disable=SC2086 # words
 	CPUS=1 QEMU_ARGS="-icount shift=0,sleep=off" LOG=$log \
 		"$top/dev/boot" "$(image_of "$variant")" \
-		"$trees/$variant/tests.cpio.gz" "bench $*" nolapic_timer lsm=
+		"$trees/$variant/tests.cpio.gz" "bench $*" $parameters
 }
 
 # checkpatch TREE ARGUMENT...: what it complains of, one line each.  It does not know what
