@@ -12,6 +12,7 @@
 #include "watch_source.h"
 #include "../kselftest.h"
 
+#include <sys/mman.h>
 #include <time.h>
 
 #define BATCHES	9
@@ -28,6 +29,17 @@ static inline void die(const char *what)
 {
 	perror(what);
 	exit(1);
+}
+
+/* Memory that is this process's and those of its children, as zeroes */
+static inline void *share(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		die("mmap");
+	return memory;
 }
 
 static inline int open_device(const char *name)

@@ -7,7 +7,6 @@
 #include "bench.h"
 
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
 #define SAMPLES	1000
@@ -56,10 +55,7 @@ int main(void)
 	struct queue queue;
 	pid_t reader;
 
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (shared == MAP_FAILED)
-		die("mmap");
+	shared = share(sizeof(*shared));
 
 	if (open_queue(&queue, 0) || set_size(&queue, 32))
 		die("queue");

@@ -8,7 +8,6 @@
 #include "bench.h"
 
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
 #define MAX_POSTERS	4
@@ -170,10 +169,7 @@ int main(void)
 	enum queues which;
 	int posters;
 
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (shared == MAP_FAILED)
-		die("mmap");
+	shared = share(sizeof(*shared));
 	for (which = ONE; which <= REJECTING; which++)
 		for (posters = 1; posters <= MAX_POSTERS; posters *= 2)
 			scale(names[which], which, posters);
