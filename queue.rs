@@ -192,13 +192,13 @@ pub(crate) struct Mode {
     pub(crate) writes: bool,
 }
 
-/// What the caller of [`Queue::drop_file`] has to do next.
+/// The result of [`Queue::drop_file`]: what the caller does after it has unlocked the inode.
 pub(crate) enum Left {
-    /// Nothing.
+    /// The caller does nothing: both ends are open, or nobody waits for one to be closed.
     Nothing,
-    /// Call [`Queue::wake_all`]: only readers or only writers have the queue open now.
+    /// Only one end is open.  The caller wakes all waiters by [`Queue::wake_all`].
     Wake,
-    /// Call [`Queue::close`]: no file is open now.
+    /// No file is open.  The caller detaches and frees by [`Queue::close`].
     Close,
 }
 
@@ -983,7 +983,7 @@ impl Queue {
         });
     }
 
-    /// Stops counting a file that was open in `mode`, and returns what the caller has to do next.
+    /// Stops counting a file that was open in `mode`.
     pub(crate) fn drop_file(&self, mode: Mode) -> Left {
         self.posts.with(|posts| {
             posts.ends.files -= 1;

@@ -60,7 +60,7 @@ impl Count {
     /// Context: Any.
     #[inline(always)]
     pub(super) fn add_one(&self) {
-        // SAFETY: This is an atomic that is borrowed.
+        // SAFETY: `self` keeps the atomic valid, and it is stored as a whole.
         let numbers = unsafe { read_once(self.0.as_ptr()) };
         if numbers.is_null() {
             return self.add_one_late();

@@ -92,7 +92,7 @@ impl<T> RcuCell<T> {
     /// Returns the value, if there is one.
     #[inline]
     pub(crate) fn get<'a>(&'a self, _rcu: &'a rcu::Guard) -> Option<&'a T> {
-        // SAFETY: This is an atomic that is borrowed.
+        // SAFETY: `self` keeps the atomic valid, and it is stored as a whole.
         let inner = unsafe { read_once(self.inner.as_ptr()) };
         // SAFETY: By the invariants the value stays valid for a grace period after it has been
         // replaced, and from then on it is not loaded again.  So it is valid as long as the guard.

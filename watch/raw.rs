@@ -482,9 +482,9 @@ impl Batch {
         self.for_each(|watch| watch.notify(id));
     }
 
-    /// Gives the source a last look at each, and frees them.  May sleep if the source does.
+    /// Calls the source's `release_watch()` for each watch, and frees them all by one RCU callback.
     ///
-    /// There are at most [`Batch::FULL`] of them, so one RCU callback frees all.
+    /// There are at most [`Batch::FULL`] of them.  May sleep if `release_watch()` does.
     #[inline(always)]
     pub(super) fn release_few(mut self) {
         self.call_source();
@@ -495,7 +495,7 @@ impl Batch {
         }
     }
 
-    /// As [`Batch::release_few`], of any number.
+    /// Does the same as [`Batch::release_few`] for a batch of any size: `drop()` frees it in parts.
     #[inline(always)]
     pub(super) fn release(self) {
         self.call_source();
@@ -535,18 +535,19 @@ impl Drop for Batch {
     }
 }
 
-/// Has a batch freed after a grace period.
+/// Frees a chain of watches after a grace period.
 ///
 /// # Safety
 ///
-/// `first` begins a chain of watches that a [`Batch`] owned, and that is the callee's from here.
+/// `first` is the first watch of a chain that a [`Batch`] owned.  The caller has taken the chain
+/// out of the batch, and does not use it after the call.
 #[inline(always)]
 unsafe fn free_later(first: NonNull<bindings::watch>) {
-    // SAFETY: By the invariants of a batch the watch is valid.
+    // SAFETY: The caller has the chain from a batch, by whose invariants the watch is valid.
     let rcu = unsafe { &raw mut (*first.as_ptr()).__bindgen_anon_1.rcu };
     // SAFETY: By the same invariants the watch is in no tree, so the memory of `queue_node` can be
-    // that of `rcu`, which does not reach to `rb_left`.  The caller gives the chain up, so this
-    // happens once.
+    // that of `rcu`, which does not reach to `rb_left`.  The caller does not use the chain again,
+    // so `rcu` is queued once.
     unsafe { bindings::call_rcu(rcu, Some(free_batch)) };
 }
 
@@ -582,12 +583,13 @@ unsafe extern "C" fn free(rcu: *mut bindings::callback_head) {
 ///
 /// # Safety
 ///
-/// For [`free_later`] to give to `call_rcu()`.
+/// RCU calls this, and `rcu` is that of the first watch of a chain that [`free_later`] has queued.
 unsafe extern "C" fn free_batch(rcu: *mut bindings::callback_head) {
-    // SAFETY: `free_later()` gave the `rcu` of a watch.
+    // SAFETY: The caller has the `rcu` of a watch, as `free_later()` queues no other.
     let mut watch = unsafe { container_of!(rcu, bindings::watch, __bindgen_anon_1.rcu) };
     loop {
-        // SAFETY: `free_later()` gave up a batch.
+        // SAFETY: The chain is valid until its watches are freed below, and nobody else uses it, as
+        // the caller of `free_later()` has given it up.
         let next = unsafe { *next_in_batch(NonNull::new_unchecked(watch)) };
         // SAFETY: Nobody sees the watch any more.
         unsafe { free_watch(watch) };

@@ -137,9 +137,9 @@ impl Watches {
         let Some(first) = self.first() else {
             return (batch, true);
         };
-        // SAFETY: The node is in the tree.
+        // SAFETY: `first()` returned a node of this tree, and no node has been taken out since.
         let is_only = unsafe { self.is_only(first) };
-        // SAFETY: The node is in the tree.
+        // SAFETY: As above.
         let list = unsafe { self.watch_of(first) }.list();
         // SAFETY: By the invariants the list is valid.  It is freed only after all its watches have
         // been looked for in their trees, and this one is locked.
@@ -155,7 +155,7 @@ impl Watches {
                 next = if is_only {
                     None
                 } else {
-                    // SAFETY: The node is in the tree.
+                    // SAFETY: `node` is in the tree until `take_node()` below.
                     NonNull::new(unsafe { bindings::rb_next(node.as_ptr()) })
                 };
                 // SAFETY: As above.
@@ -200,7 +200,8 @@ impl Watches {
     #[inline(always)]
     fn first(&self) -> Option<NonNull<bindings::rb_node>> {
         let mut first = NonNull::new(self.root.rb_node)?;
-        // SAFETY: The node is in the tree, so it is valid.
+        // SAFETY: The root and its children are nodes of this tree, whose watches are valid as long
+        // as they are in it.
         while let Some(left) = NonNull::new(unsafe { first.as_ref() }.rb_left) {
             first = left;
         }
@@ -214,7 +215,7 @@ impl Watches {
     /// The node is in this tree.
     #[inline(always)]
     unsafe fn is_only(&self, node: NonNull<bindings::rb_node>) -> bool {
-        // SAFETY: The node is in the tree, so it is valid.
+        // SAFETY: The caller has a node of this tree, whose watch is valid as long as it is in it.
         let (left, right) = unsafe { ((*node.as_ptr()).rb_left, (*node.as_ptr()).rb_right) };
         self.root.rb_node == node.as_ptr() && left.is_null() && right.is_null()
     }
