@@ -28,9 +28,9 @@ use crate::note::Note;
 /// `Atomic::load()` calls a function where helpers are not inlined.
 #[inline(always)]
 pub(crate) fn load_relaxed(value: &Atomic<u32>) -> u32 {
-    // SAFETY: This is an atomic that is borrowed.  To read it while it changes is a data race by
-    // the rules of Rust, but allowed by the kernel's memory model, as a volatile access of one word
-    // is there.
+    // SAFETY: `value` is borrowed here, so that the pointer is aligned and valid.  To read it while
+    // it changes is a data race by the rules of Rust, but allowed by the kernel's memory model, as a
+    // volatile access of one word is there.
     // FIXME(read_once): replace it with `read_once` when the kernel crate has that.
     unsafe { value.as_ptr().read_volatile() }
 }
