@@ -34,6 +34,7 @@ help:
 	@echo 'make test-arm64             run all tests on arm64; or make test ARCH=arm64'
 	@echo 'make test-sources           run the tests of the sources: mounts, file systems, disks, devices'
 	@echo 'make test-debian [MINUTES=1] run Debian 13 with systemd, and wqmon from its package in it'
+	@echo 'make test-deb               install what make deb makes in that guest, and boot from it'
 	@echo 'make bench                  measure what it costs against the C implementation'
 	@echo 'make record-speed           record the instructions that make test compares with'
 	@echo 'make bench-sources          measure what the sources cost, against having none'
@@ -53,6 +54,8 @@ help:
 	@echo '                              without; CHOICES=rust or c alone, ONLY=2-block that alone'
 	@echo 'make test-touched           compile what the series touch as allmodconfig has it, by clang and GCC'
 	@echo 'make kernel                 build the kernel only'
+	@echo 'make deb [KDIR=DIR] [CONFIG=FILE] [DIR=DIR]  make packages of a kernel and of wqmon: from your'
+	@echo '                              tree or ours, configured as FILE or as the kernel that runs'
 	@echo 'make install KDIR=DIR       wire the project into your own Linux 7.3 tree, beside the C;'
 	@echo '                              with ONLY_RUST=1 instead of it'
 	@echo 'make uninstall KDIR=DIR     take it out again'
@@ -154,6 +157,10 @@ PHONY += test-debian
 test-debian:
 	@MINUTES="$(MINUTES)" dev/run-tests debian
 
+PHONY += test-deb
+test-deb:
+	@dev/run-tests deb
+
 PHONY += bench
 bench:
 	@dev/bench
@@ -219,6 +226,10 @@ print-srctree:
 	@$(lib) tree_of $(VARIANT)
 print-makeflags:
 	@flags=$$(dev/setup --print) && $(lib) flags_of $(VARIANT) "$$flags"
+
+PHONY += deb
+deb:
+	@LINUX_SRC="$(or $(KDIR),$(LINUX_SRC))" CONFIG="$(CONFIG)" dev/deb $(DIR)
 
 PHONY += install uninstall
 install:

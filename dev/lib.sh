@@ -63,7 +63,7 @@ image_of() {
 flags_of() {
 	local flags=$2 arch
 	arch=$(arch_of "$1")
-	[ "$1" != debian ] || flags=$(sed 's/LLVM=[^ ]* //' <<<"$flags")
+	case $1 in debian | deb) flags=$(sed 's/LLVM=[^ ]* //' <<<"$flags") ;; esac
 	[ "$arch" = x86_64 ] || flags+=" ARCH=$arch"
 	echo "$flags"
 }
