@@ -7,7 +7,7 @@
 VARIANT ?= $(or $(filter-out x86 x86_64,$(ARCH)),rust)
 # The kernel's own makefiles are told by what calls them.
 unexport ARCH
-variants := rust called c chosen-c debug rt um sources debian arm64
+variants := rust called c chosen-c debug rt um sources debian arm64 riscv64 s390x
 
 ifneq ($(filter-out $(variants),$(VARIANT)),)
 $(error There is no VARIANT '$(VARIANT)'; there are: $(variants))
@@ -22,7 +22,7 @@ help:
 	@echo 'make run                    boot the kernel in QEMU and watch keyctl print events'
 	@echo 'make run VARIANT=sources    watch mounts, a file system, a disk and devices with it'
 	@echo 'make run VARIANT=debian     boot Debian 13 with systemd, and get a shell in it'
-	@echo 'make run ARCH=arm64         the same on arm64'
+	@echo 'make run ARCH=arm64         the same on arm64; likewise riscv64 and s390x'
 	@echo 'make shell                  boot it and get a shell in the guest'
 	@echo 'make test                   run the tests that each change has to pass; the last line is'
 	@echo '                              "N passed, N failed, N skipped"'
@@ -32,6 +32,7 @@ help:
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
 	@echo 'make test-rt                run the tests of rust in a real-time kernel with lockdep'
 	@echo 'make test-arm64             run all tests on arm64; or make test ARCH=arm64'
+	@echo 'make test-riscv64           run those of rust on RISC-V; likewise test-s390x'
 	@echo 'make test-sources           run the tests of the sources: mounts, file systems, disks, devices'
 	@echo 'make test-debian [MINUTES=1] run Debian 13 with systemd, and wqmon from its package in it'
 	@echo 'make test-deb               install what make deb makes in that guest, and boot from it'
@@ -68,7 +69,7 @@ help:
 	@echo
 	@echo 'All of them take VARIANT=rust (default), called, whose helpers are not inlined into Rust,'
 	@echo 'c, which is mainline as it is, chosen-c, which is ours with C chosen, debug, rt, um, sources,'
-	@echo 'debian or arm64, and LINUX_SRC=DIR to start from a Linux tree of yours.'
+	@echo 'debian, arm64, riscv64 or s390x, and LINUX_SRC=DIR to start from a Linux tree of yours.'
 
 export LINUX_SRC
 
@@ -145,9 +146,9 @@ PHONY += test-rt
 test-rt:
 	@dev/run-tests rt
 
-PHONY += test-arm64
-test-arm64:
-	@dev/run-tests arm64
+PHONY += test-arm64 test-riscv64 test-s390x
+test-arm64 test-riscv64 test-s390x:
+	@dev/run-tests $(@:test-%=%)
 
 PHONY += test-sources
 test-sources:

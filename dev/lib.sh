@@ -45,7 +45,9 @@ obj_of() { echo "$trees/$1/linux/build"; }
 arch_of() {
 	case $1 in
 	um | um-*) echo um ;;
-	arm64) echo arm64 ;;
+	arm64 | arm64-*) echo arm64 ;;
+	riscv64) echo riscv ;;
+	s390x) echo s390 ;;
 	*) echo x86_64 ;;
 	esac
 }
@@ -54,6 +56,8 @@ image_of() {
 	case $(arch_of "$1") in
 	um) echo "$(obj_of "$1")/linux" ;;
 	arm64) echo "$(obj_of "$1")/arch/arm64/boot/Image" ;;
+	riscv) echo "$(obj_of "$1")/arch/riscv/boot/Image" ;;
+	s390) echo "$(obj_of "$1")/arch/s390/boot/bzImage" ;;
 	*) echo "$(obj_of "$1")/arch/x86/boot/bzImage" ;;
 	esac
 }
@@ -78,9 +82,11 @@ foreign() {
 	sysroot='' triple=$native_triple rust_triple=${native_triple/-/-unknown-}
 	case $(arch_of "$1") in
 	arm64) triple=aarch64-linux-gnu rust_triple=aarch64-unknown-linux-gnu ;;
+	riscv) triple=riscv64-linux-gnu rust_triple=riscv64gc-unknown-linux-gnu ;;
+	s390) triple=s390x-linux-gnu rust_triple=s390x-unknown-linux-gnu ;;
 	*) return 1 ;;
 	esac
-	sysroot=$("$top/dev/sysroot" "$1") || die "there are no files to build programs for $1 from"
+	sysroot=$("$top/dev/sysroot" "${1%-*}") || die "there are no files to build programs for $1 from"
 }
 
 # llvm_suffix FLAGS: of its tools, from what dev/setup prints; nothing where GCC is used
@@ -114,17 +120,20 @@ cross_rust() {
 	# It is of the version of Debian's compiler.
 	export RUSTC=/usr/bin/rustc
 	llvm=$(llvm_suffix "$("$top/dev/setup")")
-	rust_dir=tools-$1
+	rust_dir=tools-${1%-*}
 	rust_flags="--sysroot $sysroot/usr -C linker=/usr/bin/clang$llvm"
 	for flag in $(cross_flags "$llvm"); do
 		rust_flags+=" -C link-arg=$flag"
 	done
 }
 
-# emulator_of VARIANT: the package of what runs its kernel, if that is not always installed
+# emulator_of VARIANT: the packages of what runs its kernel, if that is not always installed;
+# which of two it is depends on the version of QEMU
 emulator_of() {
 	case $(arch_of "$1") in
 	arm64) echo qemu-system-arm ;;
+	riscv) echo 'qemu-system-riscv|qemu-system-misc' opensbi ;;
+	s390) echo 'qemu-system-s390x|qemu-system-misc' ;;
 	esac
 }
 
@@ -289,11 +298,16 @@ count_instructions() {
 	local variant=$1 log=$2
 	shift 2
 	local parameters=lsm=
+	local machine='-icount shift=0,sleep=off'
+	case $(arch_of "$variant") in
 	# To calibrate the timer of the local APIC, the kernel would wait for what
 	# are two hundred million instructions.
-	[ "$(arch_of "$variant")" != x86_64 ] || parameters+=' nolapic_timer'
+	x86_64) parameters+=' nolapic_timer' ;;
+	# So that its clock has a tick for each instruction
+	arm64) machine+=' -cpu max,pauth-impdef=on,cntfrq=1000000000' ;;
+	esac
 	# shellcheck disable=SC2086 # words
-	CPUS=1 QEMU_ARGS="-icount shift=0,sleep=off" LOG=$log \
+	CPUS=1 QEMU_ARGS=$machine LOG=$log \
 		"$top/dev/boot" "$(image_of "$variant")" \
 		"$trees/$variant/tests.cpio.gz" "bench $*" $parameters
 }
