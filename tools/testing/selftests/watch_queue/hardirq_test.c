@@ -82,7 +82,7 @@ static int wait_in_uring(int fd)
 	struct io_uring_sqe sqe = {
 		.opcode = IORING_OP_POLL_ADD,
 		.fd = fd,
-		.poll32_events = POLLIN,
+		.poll32_events = poll_events(POLLIN),
 	};
 	struct uring ring;
 	int result;

@@ -61,7 +61,7 @@ TEST_F(queue, uring_poll_waits_for_a_message)
 	struct io_uring_sqe sqe = {
 		.opcode = IORING_OP_POLL_ADD,
 		.fd = self->q.rd,
-		.poll32_events = POLLIN,
+		.poll32_events = poll_events(POLLIN),
 	};
 	struct uring ring;
 	int result;
@@ -80,7 +80,7 @@ TEST_F(queue, uring_multishot_poll_tells_of_each_message)
 		.opcode = IORING_OP_POLL_ADD,
 		.fd = self->q.rd,
 		.len = IORING_POLL_ADD_MULTI,
-		.poll32_events = POLLIN,
+		.poll32_events = poll_events(POLLIN),
 	};
 	struct uring ring;
 	int i, result;
@@ -116,7 +116,7 @@ TEST_F(source, beyond_mainline_uring_multishot_poll_misses_nothing_under_load)
 		.opcode = IORING_OP_POLL_ADD,
 		.fd = self->q.rd,
 		.len = IORING_POLL_ADD_MULTI,
-		.poll32_events = POLLIN,
+		.poll32_events = poll_events(POLLIN),
 	};
 	long received = 0, lost = 0;
 	struct io_uring_cqe cqe;

@@ -4,6 +4,7 @@
 #define WATCH_QUEUE_TEST_URING_H
 
 #include <linux/io_uring.h>
+#include <linux/swab.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -32,6 +33,16 @@ static inline int open_uring(struct uring *ring)
 			  MAP_SHARED, ring->fd, IORING_OFF_SQES);
 	return ring->sq == MAP_FAILED || ring->cq == MAP_FAILED ||
 	       ring->sqes == MAP_FAILED ? -1 : 0;
+}
+
+/* For `poll32_events`, whose halves have changed places where they are big-endian */
+static inline uint32_t poll_events(uint32_t events)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	return __swahw32(events);
+#else
+	return events;
+#endif
 }
 
 static inline unsigned int *sq_field(struct uring *ring, unsigned int offset)

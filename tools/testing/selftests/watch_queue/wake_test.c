@@ -216,7 +216,7 @@ static int wait_with_uring(int fd)
 	struct io_uring_sqe sqe = {
 		.opcode = IORING_OP_POLL_ADD,
 		.fd = fd,
-		.poll32_events = POLLIN,
+		.poll32_events = poll_events(POLLIN),
 	};
 	int result;
 
