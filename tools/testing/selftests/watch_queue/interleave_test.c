@@ -72,6 +72,7 @@ struct world {
 	int hold;
 	enum operation first;
 	enum watch_hold_point point;
+	const char *reason;
 	/* The one that operations are about, one that is not, and the gate */
 	struct queue victim;
 	struct queue bystander;
@@ -395,13 +396,19 @@ static void interleave_all(struct __test_metadata *_metadata, struct world *w,
 	}
 }
 
-/* Returns whether there are enough CPUs to hold the first there */
-static int can_hold(struct world *w, enum operation first, enum watch_hold_point point)
+/* Whether the first cannot be held there, and for what reason */
+static int cannot_hold(struct world *w, enum operation first, enum watch_hold_point point)
 {
+	int hold = open_hold(), cannot;
+
 	w->first = first;
 	w->point = point;
-	return w->nr_cpus > 1 ||
-	       (point != WATCH_HOLD_CHANGED && point != WATCH_HOLD_WALKING);
+	w->reason = w->nr_cpus == 1 ? "takes two CPUs: one of them is held" :
+				      "locks do not tell here whether somebody waits";
+	cannot = ioctl(hold, WATCH_HOLD_ARM, &(uint32_t){ point }) && errno == EOPNOTSUPP;
+	ioctl(hold, WATCH_HOLD_END);
+	close(hold);
+	return cannot;
 }
 
 TEST_F(interleave, post_in_the_middle_of_its_walk)
@@ -415,8 +422,8 @@ TEST_F(interleave, post_in_the_middle_of_its_walk)
 		{ SOURCE,	0, 0,		2, UP_TO(1),	1, UP_TO(1) },
 	};
 
-	if (!can_hold(&self->w, POST, WATCH_HOLD_WALKING))
-		SKIP(return, "takes two CPUs: one of them is held");
+	if (cannot_hold(&self->w, POST, WATCH_HOLD_WALKING))
+		SKIP(return, "%s", self->w.reason);
 	interleave_all(_metadata, &self->w, outcomes);
 }
 
@@ -427,8 +434,8 @@ TEST_F(interleave, post_on_a_watch_that_is_removed)
 		DETACH_GATE, 0, 0,	0, 1,		0, 1,
 	};
 
-	if (!can_hold(&self->w, POST, WATCH_HOLD_WALKING))
-		SKIP(return, "takes two CPUs: one of them is held");
+	if (cannot_hold(&self->w, POST, WATCH_HOLD_WALKING))
+		SKIP(return, "%s", self->w.reason);
 	interleave_one(_metadata, &self->w, &outcome);
 }
 
@@ -443,8 +450,8 @@ TEST_F(interleave, attach_that_has_got_the_queue)
 		{ SOURCE,	ENODEV, 0,	2, 0,		1, 0 },
 	};
 
-	if (!can_hold(&self->w, ATTACH, WATCH_HOLD_GOT))
-		SKIP(return, "takes two CPUs: one of them is held");
+	if (cannot_hold(&self->w, ATTACH, WATCH_HOLD_GOT))
+		SKIP(return, "%s", self->w.reason);
 	interleave_all(_metadata, &self->w, outcomes);
 }
 
@@ -459,8 +466,8 @@ TEST_F(interleave, attach_that_has_added_the_watch)
 		{ SOURCE,	0, 0,		3, 0,		1, 0 },
 	};
 
-	if (!can_hold(&self->w, ATTACH, WATCH_HOLD_CHANGED))
-		SKIP(return, "takes two CPUs: one of them is held");
+	if (cannot_hold(&self->w, ATTACH, WATCH_HOLD_CHANGED))
+		SKIP(return, "%s", self->w.reason);
 	interleave_all(_metadata, &self->w, outcomes);
 }
 
@@ -475,8 +482,8 @@ TEST_F(interleave, detach_before_the_watcher_is_notified)
 		{ SOURCE,	0, 0,		2, 0,		1, 0 },
 	};
 
-	if (!can_hold(&self->w, DETACH, WATCH_HOLD_CHANGED))
-		SKIP(return, "takes two CPUs: one of them is held");
+	if (cannot_hold(&self->w, DETACH, WATCH_HOLD_CHANGED))
+		SKIP(return, "%s", self->w.reason);
 	interleave_all(_metadata, &self->w, outcomes);
 }
 
@@ -491,8 +498,8 @@ TEST_F(interleave, detach_in_release_watch)
 		{ SOURCE,	0, 0,		2, 0,		1, 0 },
 	};
 
-	if (!can_hold(&self->w, DETACH, WATCH_HOLD_RELEASING))
-		SKIP(return, "takes two CPUs: one of them is held");
+	if (cannot_hold(&self->w, DETACH, WATCH_HOLD_RELEASING))
+		SKIP(return, "%s", self->w.reason);
 	interleave_all(_metadata, &self->w, outcomes);
 }
 
@@ -512,8 +519,8 @@ TEST_F(interleave, death_of_the_object_before_the_watcher_is_notified)
 		{ SOURCE,	0, 0,		2, 0,		1, 0 },
 	};
 
-	if (!can_hold(&self->w, OBJECT, WATCH_HOLD_CHANGED))
-		SKIP(return, "takes two CPUs: one of them is held");
+	if (cannot_hold(&self->w, OBJECT, WATCH_HOLD_CHANGED))
+		SKIP(return, "%s", self->w.reason);
 	interleave_all(_metadata, &self->w, outcomes);
 }
 
@@ -532,8 +539,8 @@ TEST_F(interleave, death_of_the_object_in_release_watch)
 		{ SOURCE,	0, 0,		2, 0,		1, 0 },
 	};
 
-	if (!can_hold(&self->w, OBJECT, WATCH_HOLD_RELEASING))
-		SKIP(return, "takes two CPUs: one of them is held");
+	if (cannot_hold(&self->w, OBJECT, WATCH_HOLD_RELEASING))
+		SKIP(return, "%s", self->w.reason);
 	interleave_all(_metadata, &self->w, outcomes);
 }
 
@@ -549,8 +556,8 @@ TEST_F(interleave, close_between_two_watches)
 		{ SOURCE,	0, 0,		0, 0,		1, 0 },
 	};
 
-	if (!can_hold(&self->w, CLOSE, WATCH_HOLD_CHANGED))
-		SKIP(return, "takes two CPUs: one of them is held");
+	if (cannot_hold(&self->w, CLOSE, WATCH_HOLD_CHANGED))
+		SKIP(return, "%s", self->w.reason);
 	interleave_all(_metadata, &self->w, outcomes);
 }
 
@@ -566,8 +573,8 @@ TEST_F(interleave, close_in_release_watch)
 		{ SOURCE,	0, 0,		0, 0,		1, 0 },
 	};
 
-	if (!can_hold(&self->w, CLOSE, WATCH_HOLD_RELEASING))
-		SKIP(return, "takes two CPUs: one of them is held");
+	if (cannot_hold(&self->w, CLOSE, WATCH_HOLD_RELEASING))
+		SKIP(return, "%s", self->w.reason);
 	interleave_all(_metadata, &self->w, outcomes);
 }
 
@@ -621,8 +628,8 @@ TEST_F(interleave, death_of_the_source_before_the_watcher_is_notified)
 		{ SOURCE,	0, 0,		2, 0,		1, 0 },
 	};
 
-	if (!can_hold(&self->w, SOURCE, WATCH_HOLD_CHANGED))
-		SKIP(return, "takes two CPUs: one of them is held");
+	if (cannot_hold(&self->w, SOURCE, WATCH_HOLD_CHANGED))
+		SKIP(return, "%s", self->w.reason);
 	interleave_all(_metadata, &self->w, outcomes);
 }
 
@@ -637,8 +644,8 @@ TEST_F(interleave, death_of_the_source_in_release_watch)
 		{ SOURCE,	0, 0,		2, 0,		1, 0 },
 	};
 
-	if (!can_hold(&self->w, SOURCE, WATCH_HOLD_RELEASING))
-		SKIP(return, "takes two CPUs: one of them is held");
+	if (cannot_hold(&self->w, SOURCE, WATCH_HOLD_RELEASING))
+		SKIP(return, "%s", self->w.reason);
 	interleave_all(_metadata, &self->w, outcomes);
 }
 

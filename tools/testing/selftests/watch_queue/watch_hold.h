@@ -26,7 +26,8 @@ enum watch_hold_point {
 	/*
 	 * An attach, a removal or a close that has changed the list and holds no
 	 * lock any more: before the watcher is notified, and before
-	 * release_watch().  Takes another CPU.
+	 * release_watch().  Takes another CPU, and locks that tell whether
+	 * somebody waits for them.
 	 */
 	WATCH_HOLD_CHANGED,
 	/* A removal or a close, in release_watch() of the first watch */
@@ -70,6 +71,7 @@ struct watch_hold_counts {
 /* Have the list be one of a source without a name. */
 #define WATCH_HOLD_UNNAME	_IO('h', 7)
 
+/* EOPNOTSUPP if nothing can be held there */
 #define WATCH_HOLD_ARM		_IOW('h', 8, __u32)
 #define WATCH_HOLD_READY	_IO('h', 9)
 /* ETIMEDOUT if it is not held after a while */

@@ -334,12 +334,21 @@ out:
 	return ret;
 }
 
+/* Not all architectures can tell whether somebody waits for a spinlock. */
+#ifdef arch_spin_is_contended
+static const bool locks_tell = true;
+#else
+static const bool locks_tell;
+#endif
+
 static int hold_arm(u32 where)
 {
 	if (where >= WATCH_HOLD_NR_POINTS)
 		return -EINVAL;
 	if ((where == WATCH_HOLD_CHANGED || where == WATCH_HOLD_WALKING) &&
 	    num_online_cpus() < 2)
+		return -EOPNOTSUPP;
+	if (where == WATCH_HOLD_CHANGED && !locks_tell)
 		return -EOPNOTSUPP;
 	atomic_set(&ready, 0);
 	atomic_set(&started, 0);
