@@ -22,7 +22,7 @@ help:
 	@echo 'make run                    boot the kernel in QEMU and watch keyctl print events'
 	@echo 'make run VARIANT=sources    watch mounts, a file system, a disk and devices with it'
 	@echo 'make run VARIANT=debian     boot Debian 13 with systemd, and get a shell in it'
-	@echo 'make run ARCH=arm64         the same on arm64'
+	@echo 'make run ARCH=arm64         the same on arm64; likewise riscv64 and s390x'
 	@echo 'make shell                  boot it and get a shell in the guest'
 	@echo 'make test                   run the tests that each change has to pass; the last line is'
 	@echo '                              "N passed, N failed, N skipped"'
@@ -32,8 +32,10 @@ help:
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
 	@echo 'make test-rt                run the tests of rust in a real-time kernel with lockdep'
 	@echo 'make test-arm64             run all tests on arm64; or make test ARCH=arm64'
+	@echo 'make test-riscv64           run those of rust on RISC-V; likewise test-s390x'
 	@echo 'make test-sources           run the tests of the sources: mounts, file systems, disks, devices'
 	@echo 'make test-debian [MINUTES=1] run Debian 13 with systemd, and wqmon from its package in it'
+	@echo 'make test-deb               install what make deb makes in that guest, and boot from it'
 	@echo 'make bench                  measure what it costs against the C implementation'
 	@echo 'make record-speed           record the instructions that make test compares with'
 	@echo 'make bench-sources          measure what the sources cost, against having none'
@@ -53,6 +55,9 @@ help:
 	@echo '                              without; CHOICES=rust or c alone, ONLY=2-block that alone'
 	@echo 'make test-touched           compile what the series touch as allmodconfig has it, by clang and GCC'
 	@echo 'make kernel                 build the kernel only'
+	@echo 'make deb [KDIR=DIR] [CONFIG=FILE] [DIR=DIR]'
+	@echo '                              make packages of a kernel and of wqmon: from your tree or ours,'
+	@echo '                              configured as FILE or as the kernel that runs'
 	@echo 'make install KDIR=DIR       wire the project into your own Linux 7.3 tree, beside the C;'
 	@echo '                              with ONLY_RUST=1 instead of it'
 	@echo 'make uninstall KDIR=DIR     take it out again'
@@ -65,7 +70,7 @@ help:
 	@echo
 	@echo 'All of them take VARIANT=rust (default), called, whose helpers are not inlined into Rust,'
 	@echo 'c, which is mainline as it is, chosen-c, which is ours with C chosen, debug, rt, um, sources,'
-	@echo 'debian or arm64, and LINUX_SRC=DIR to start from a Linux tree of yours.'
+	@echo 'debian, arm64, riscv64 or s390x, and LINUX_SRC=DIR to start from a Linux tree of yours.'
 
 export LINUX_SRC
 
