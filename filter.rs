@@ -88,6 +88,10 @@ pub(crate) struct Filter {
 
 impl Filter {
     /// The filter without rules, to which [`Filter::add`] adds them.  It rejects everything.
+    #[cfg_attr(
+        not(CONFIG_WATCH_QUEUE_KUNIT_TEST),
+        allow(dead_code, reason = "tests need it")
+    )]
     pub(crate) const EMPTY: Self = Self {
         subtype: [0; 256],
         kind: [[0; 256]; 3],

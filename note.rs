@@ -99,6 +99,10 @@ pub(crate) struct Note<'a>(&'a [u8]);
 impl<'a> Note<'a> {
     /// Checks that `bytes` are exactly one message.
     #[inline]
+    #[cfg_attr(
+        not(CONFIG_WATCH_QUEUE_KUNIT_TEST),
+        allow(dead_code, reason = "tests need it")
+    )]
     pub(crate) fn new(bytes: &'a [u8]) -> Option<Self> {
         let length = usize::from(bytes.get(LENGTH_OFFSET)? & LENGTH_BITS);
         if bytes.len() < MIN_LEN || bytes.len() != length {

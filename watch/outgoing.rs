@@ -11,8 +11,7 @@ use super::Watch;
 #[cfg(CONFIG_WATCH_SOURCES)]
 use crate::note::MAX_LEN;
 use crate::note::{
-    self, Header, Message, Note, ID_OFFSET, INFO_ID, INFO_ID_SHIFT, INFO_LENGTH, LENGTH_OFFSET,
-    MIN_LEN,
+    self, Header, Message, Note, ID_OFFSET, INFO_ID, INFO_ID_SHIFT, LENGTH_OFFSET, MIN_LEN,
 };
 
 /// A message that a source posts.  It is the source's memory, lent for the time of the post.
@@ -153,6 +152,7 @@ impl Message for Addressed<'_> {
 #[kernel::prelude::kunit_tests(watch_queue_outgoing)]
 mod tests {
     use super::*;
+    use crate::note::INFO_LENGTH;
 
     #[test]
     fn what_says_that_it_is_shorter_than_a_header_is_no_message() {
