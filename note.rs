@@ -133,8 +133,9 @@ impl<'a> Note<'a> {
     ///
     /// Messages are so short that this takes less than to call `memcpy()`: one of up to two words
     /// is its first and its last, which may overlap; one of up to four is its first two and its
-    /// last two, and so on.  That is so where the compiler may read a word from anywhere.  For
-    /// others, such as arm64 and RISC-V, it would read each byte, and `memcpy()` takes less.
+    /// last two, and so on.  That is for targets on which the compiler may read unaligned words.
+    /// For arm64 and RISC-V it reads each byte of a word by itself instead; on arm64 `memcpy()`
+    /// takes less than that.
     ///
     /// # Safety
     ///

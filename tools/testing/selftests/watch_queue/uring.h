@@ -35,7 +35,7 @@ static inline int open_uring(struct uring *ring)
 	       ring->sqes == MAP_FAILED ? -1 : 0;
 }
 
-/* For `poll32_events`, whose halves have changed places where they are big-endian */
+/* The value for `poll32_events`, whose halves are swapped on big-endian machines */
 static inline uint32_t poll_events(uint32_t events)
 {
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
