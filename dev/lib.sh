@@ -10,7 +10,7 @@ say() { echo "$me: $*" >&2; }
 die() { say "$*"; exit 1; }
 
 # Where everything is kept that is not the project: nothing of it is precious.
-cache=${WQ_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watch_queue}
+cache=$(readlink -m "${WQ_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watch_queue}")
 
 # Its mark, by which `make clean` knows that it may go; see bford.info/cachedir
 cache_tag=$'Signature: 8a477f597d28d172789f06886806bc55\n# Made by the scripts of watch_queue.'
@@ -25,7 +25,18 @@ remove_cache() {
 	[ -e "$cache" ] || return 0
 	[ "$(cat "$cache/CACHEDIR.TAG" 2>/dev/null)" = "$cache_tag" ] ||
 		die "$cache was not made by these scripts: remove it by hand"
-	rm -rf "$cache"
+	# A process that was killed may have left something mounted.  The mark goes last.
+	find "$cache" -mindepth 1 -maxdepth 1 ! -name CACHEDIR.TAG \
+		-exec rm -rf --one-file-system {} + && rm -rf "$cache"
+}
+
+# alone NAME: wait until no other script does what this names, and keep others waiting
+# until this script ends
+alone() {
+	local lock
+	make_cache
+	exec {lock}>"$cache/$1.lock"
+	flock "$lock"
 }
 
 # Trees made from somebody's own source are kept apart from those of ours.
@@ -244,7 +255,7 @@ as_root() {
 	elif command -v sudo >/dev/null; then
 		sudo "$@"
 	else
-		die "run as root, or install sudo, to install: ${*: -1}"
+		die "this takes root, or sudo: $*"
 	fi
 }
 
