@@ -22,7 +22,7 @@ help:
 	@echo 'make run                    boot the kernel in QEMU and watch keyctl print events'
 	@echo 'make run VARIANT=sources    watch mounts, a file system, a disk and devices with it'
 	@echo 'make run VARIANT=debian     boot Debian 13 with systemd, and get a shell in it'
-	@echo 'make run ARCH=arm64         the same on arm64; likewise riscv64 and s390x'
+	@echo 'make run ARCH=arm64         the small kernel on arm64; likewise riscv64 and s390x'
 	@echo 'make shell                  boot it and get a shell in the guest'
 	@echo 'make test                   run the tests that each change has to pass; the last line is'
 	@echo '                              "N passed, N failed, N skipped"'
@@ -31,7 +31,7 @@ help:
 	@echo 'make test-um                run all tests in user-mode Linux, where races are of real CPUs'
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
 	@echo 'make test-rt                run the tests of rust in a real-time kernel with lockdep'
-	@echo 'make test-arm64             run all tests on arm64; or make test ARCH=arm64'
+	@echo 'make test-arm64             run the tests of a guest on arm64; or make test ARCH=arm64'
 	@echo 'make test-riscv64           run those of rust on RISC-V; likewise test-s390x'
 	@echo 'make test-sources           run the tests of the sources: mounts, file systems, disks, devices'
 	@echo 'make test-debian [MINUTES=1] run Debian 13 with systemd, and wqmon from its package in it'
@@ -68,9 +68,10 @@ help:
 	@echo 'make ledger                 have the tests do from now on what they did last; see git diff'
 	@echo 'make clean                  remove all that was built and fetched'
 	@echo
-	@echo 'All of them take VARIANT=rust (default), called, whose helpers are not inlined into Rust,'
-	@echo 'c, which is mainline as it is, chosen-c, which is ours with C chosen, debug, rt, um, sources,'
-	@echo 'debian, arm64, riscv64 or s390x, and LINUX_SRC=DIR to start from a Linux tree of yours.'
+	@echo 'run, shell, kernel and print-... take VARIANT=rust (default), called, whose helpers are not'
+	@echo 'inlined into Rust, c, which is mainline as it is, chosen-c, which is ours with C chosen, debug,'
+	@echo 'rt, um, sources, debian, arm64, riscv64 or s390x.  All take LINUX_SRC=DIR to start from a'
+	@echo 'Linux tree of yours, and WQ_CACHE=DIR to keep elsewhere what is built and fetched.'
 
 export LINUX_SRC
 
