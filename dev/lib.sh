@@ -148,6 +148,23 @@ emulator_of() {
 	esac
 }
 
+# put_busybox FILE ROOT: into a file system, with a link for each of its programs, which
+# are the same for all architectures
+put_busybox() {
+	local applet
+	cp "$1" "$2/bin/busybox"
+	for applet in $(busybox --list); do
+		[ "$applet" = busybox ] || ln -s busybox "$2/bin/$applet"
+	done
+}
+
+# pack ROOT IMAGE: a file system that a kernel starts from
+pack() {
+	(cd "$1" && find . -print0 | sort -z |
+		cpio --null --quiet --create --format newc --owner 0:0) | gzip -1 >"$2.new"
+	mv "$2.new" "$2"
+}
+
 # Files with a place in the tree outside of kernel/watch_queue/: which, and where
 placed_files() {
 	cat <<-'EOT'
