@@ -31,7 +31,7 @@ help:
 	@echo 'make test-um                run all tests in user-mode Linux, where races are of real CPUs'
 	@echo 'make test-debug             run all tests in a kernel that checks itself, with fault injection'
 	@echo 'make test-rt                run the tests of rust in a real-time kernel with lockdep'
-	@echo 'make test-arm64             run the tests of a guest on arm64; or make test ARCH=arm64'
+	@echo 'make test-arm64             run KUnit, kselftests and the crate on arm64; or ARCH=arm64'
 	@echo 'make test-riscv64           run those of rust on RISC-V; likewise test-s390x'
 	@echo 'make test-sources           run the tests of the sources: mounts, file systems, disks, devices'
 	@echo 'make test-debian [MINUTES=1] run Debian 13 with systemd, and wqmon from its package in it'
