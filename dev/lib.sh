@@ -12,6 +12,13 @@ die() { say "$*"; exit 1; }
 # Where everything is kept that is not the project: nothing of it is precious.
 cache=$(readlink -m "${WQ_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/watch_queue}")
 
+# Programs that run in another directory call scripts, too.
+export WQ_CACHE=$cache
+if [ -n "${LINUX_SRC:-}" ]; then
+	LINUX_SRC=$(readlink -m "$LINUX_SRC")
+	export LINUX_SRC
+fi
+
 # Its mark, by which `make clean` knows that it may go; see bford.info/cachedir
 cache_tag=$'Signature: 8a477f597d28d172789f06886806bc55\n# Made by the scripts of watch_queue.'
 
@@ -36,12 +43,30 @@ alone() {
 	local lock
 	make_cache
 	exec {lock}>"$cache/$1.lock"
-	flock "$lock"
+	flock -n "$lock" || { say "waiting for another $1"; flock "$lock"; }
+}
+
+# copy_source PRISTINE TREE [PATH...]: have a tree be as the pristine one, but for these
+# paths, and for what is built in it.  Somebody's may have changed since the last time; it is
+# not what that has for dates that says what has to be built.
+copy_source() {
+	local dir
+	case $1 in
+	"$cache"/*)
+		# Hard links, as all that follows replaces files and never writes to them.
+		[ -n "$(ls -A "$2")" ] || cp -al "$1/." "$2"
+		return ;;
+	esac
+	for dir in "$1"/include/config "$1"/arch/*/include/generated; do
+		[ ! -e "$dir" ] || die "$1 has been built in: give a clean one, as git worktree makes"
+	done
+	printf '/%s\n' .git .config build '.build*' "${@:3}" |
+		rsync -rlpc --delete --exclude-from=- "$1/" "$2/"
 }
 
 # Trees made from somebody's own source are kept apart from those of ours.
 if [ -n "${LINUX_SRC:-}" ]; then
-	trees=$cache/trees-$(readlink -f "$LINUX_SRC" | sha256sum | cut -c1-12)
+	trees=$cache/trees-$(sha256sum <<<"$LINUX_SRC" | cut -c1-12)
 else
 	trees=$cache
 fi
@@ -148,8 +173,8 @@ emulator_of() {
 	esac
 }
 
-# put_busybox FILE ROOT: into a file system, with a link for each of its programs, which
-# are the same for all architectures
+# put_busybox FILE ROOT: into a file system, with a link for each of its programs.  The file
+# can be for another machine: this one's says which programs there are.
 put_busybox() {
 	local applet
 	cp "$1" "$2/bin/busybox"
